@@ -1,0 +1,1 @@
+"""Perdure: a chat server for LLM agents whose answers outlast the connection."""

@@ -1,0 +1,100 @@
+"""What a handler yields while an agent answers: small facts, not events.
+
+`events.Builder` turns them into numbered events. A handler ends with exactly one `Finish`; a stream
+that ends without it was cut off, however clean the close.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class Text(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the answer's text.
+
+    Args:
+        text: the piece; may be empty, which changes nothing.
+        item: the upstream's id of the message it belongs to; "" = the current message. A change of
+            id closes the open message and begins another one.
+
+    """
+
+    text: str
+    item: str = ""
+
+
+class Reasoning(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the model's reasoning, shown folded; `item` as in `Text`."""
+
+    text: str
+    item: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the text with which the model declines to answer."""
+
+    text: str
+    item: str = ""
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
+    """A tool call, or a piece of one.
+
+    Args:
+        key: what tells calls of one answer apart while they stream (an index or an id).
+        arguments: the next fragment of the JSON arguments.
+        name: the tool's name; needed in the first piece of a key.
+        call_id: the model's id of the call; made up when empty in the first piece.
+
+    """
+
+    key: str
+    arguments: str = ""
+    name: str = ""
+    call_id: str = ""
+
+
+class ToolResult(msgspec.Struct, frozen=True, gc=False):
+    """What a tool returned for `call_id`; `output` is its text or JSON text."""
+
+    call_id: str
+    output: str
+
+
+class Annotation(msgspec.Struct, frozen=True, gc=False):
+    """A citation of the current message, in the Open Responses shape.
+
+    Example: `{"type": "url_citation", "url", "title", "start_index", "end_index"}`.
+    """
+
+    annotation: dict[str, object]
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Token counts of the whole answer so far; the last one of an attempt counts."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+class Trace(msgspec.Struct, frozen=True, gc=False):
+    """The id of the agent's own trace (MLflow); stored as soon as it is seen."""
+
+    trace_id: str
+
+
+class Finish(msgspec.Struct, frozen=True, gc=False):
+    """The upstream said that the answer is complete.
+
+    `length` and `content_filter` make the response `incomplete` (our state is still `completed`).
+    """
+
+    reason: Literal["stop", "length", "content_filter", "tool_calls"] = "stop"
+
+
+Delta = Text | Reasoning | Refusal | ToolCall | ToolResult | Annotation | Usage | Trace | Finish

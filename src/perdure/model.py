@@ -1,0 +1,143 @@
+"""The nouns and the one table of states; pure data, no I/O.
+
+Times are unix seconds (float). Ids are opaque; their prefix tells the noun.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Literal
+
+import msgspec
+
+JSON = dict[str, Any]
+
+
+class Status(StrEnum):
+    """A request's state."""
+
+    QUEUED = "queued"
+    STREAMING = "streaming"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing can follow."""
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: Mapping[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.STREAMING, Status.FAILED, Status.CANCELLED}),
+    Status.STREAMING: frozenset(
+        {Status.QUEUED, Status.COMPLETED, Status.FAILED, Status.CANCELLED},
+    ),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELLED: frozenset(),
+}
+"""Every allowed transition. `streaming -> queued`: lease lost, hand-over. Terminal is final."""
+
+
+def new_id(noun: Literal["resp", "chat", "msg", "claim", "fb"]) -> str:
+    """Return a fresh random id, e.g. `resp_3f…` (prefix, underscore, 24 hex digits)."""
+    return f"{noun}_{secrets.token_hex(12)}"
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why a request ended without an answer: a stable `code` and a sentence for a person."""
+
+    code: str
+    message: str
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """One question being answered: the row that owns an event log.
+
+    `sequence_number` is the number of the last durable event. `output` holds the answer's Open
+    Responses items once terminal. `crashes` counts lost workers, `attempt` all starts.
+    """
+
+    id: str
+    chat_id: str
+    user_id: str
+    agent_id: str
+    user_message_id: str
+    message_id: str
+    status: Status
+    created_at: float
+    sequence_number: int
+    attempt: int = 0
+    crashes: int = 0
+    dispatched_at: float | None = None
+    not_before: float | None = None
+    started_at: float | None = None
+    completed_at: float | None = None
+    trace_id: str | None = None
+    error: Failure | None = None
+    usage: JSON | None = None
+    output: list[JSON] | None = None
+    incomplete_reason: str | None = None
+    metadata: dict[str, str] = {}
+    events_pruned: bool = False
+
+
+class Message(msgspec.Struct, kw_only=True):
+    """A node of a chat's message tree; `text` of an answer in progress is empty here."""
+
+    id: str
+    chat_id: str
+    parent_id: str | None
+    role: Literal["user", "assistant", "system", "developer", "tool"]
+    text: str
+    created_at: float
+    request_id: str | None = None
+    output: list[JSON] | None = None
+
+
+class Chat(msgspec.Struct, kw_only=True):
+    """A conversation with one agent, and its state as lists show it.
+
+    `revision` grows with each change of any of the person's chats: the cursor of live lists.
+    `current_message_id` is the leaf of the active branch.
+    """
+
+    id: str
+    user_id: str
+    agent_id: str
+    title: str
+    created_at: float
+    updated_at: float
+    revision: int
+    pinned: bool = False
+    archived: bool = False
+    deleted: bool = False
+    current_message_id: str | None = None
+    running_request_id: str | None = None
+    queued: int = 0
+    unread: bool = False
+    last_status: Status | None = None
+
+
+class Feedback(msgspec.Struct, kw_only=True):
+    """A person's verdict on an answer."""
+
+    id: str
+    user_id: str
+    request_id: str
+    trace_id: str | None
+    name: str
+    value: bool | int | float | str
+    rationale: str | None
+    created_at: float
+
+
+def title_of(text: str, *, characters_max: int = 60) -> str:
+    """Return a chat's first title: the first line of the first message, cut at a word."""
+    line = " ".join(text.strip().split("\n", 1)[0].split())
+    if len(line) <= characters_max:
+        return line or "New chat"
+    return line[:characters_max].rsplit(" ", 1)[0].rstrip(" ,.;:") + "…"

@@ -1,0 +1,403 @@
+"""The ports: what the core asks of the outside, on one screen each. Adapters live in plural folders.
+
+The store is the truth. The queue delivers an id. The bus only wakes. A handler makes deltas.
+Each promise here is an executable suite in `tests/contract`, which every adapter runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from perdure.deltas import Delta
+from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status
+
+IfBusy = Literal["queue", "reject", "interrupt"]
+
+
+class QueueLimits(msgspec.Struct, frozen=True):
+    """How many requests may wait: in total and per person."""
+
+    queued_max: int
+    queued_per_user_max: int
+
+
+class RunLimits(msgspec.Struct, frozen=True):
+    """How many requests may run at once: in total, per person, and per agent id (absent = no cap)."""
+
+    running_max: int
+    running_per_user_max: int
+    running_per_agent_max: Mapping[str, int] = {}
+
+
+class NewMessage(msgspec.Struct, frozen=True):
+    """A message to store; `parts` holds the original content when it was not plain text."""
+
+    id: str
+    role: Literal["user", "assistant", "system", "developer", "tool"]
+    text: str
+    parts: list[JSON] | None = None
+
+
+class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
+    """Everything `accept` writes, decided before its transaction.
+
+    Exactly one of `question` (a new user message) and `answers` (the id of a stored user message to
+    answer once more) is given. `parent_id` None = after the active leaf. `history` comes before the
+    question in a new chat. `fingerprint` tells whether a repeated idempotency key repeats the body.
+    """
+
+    id: str
+    chat_id: str
+    user_id: str
+    agent_id: str
+    message_id: str
+    first_event: bytes
+    limits: QueueLimits
+    new_chat: bool = False
+    title: str = ""
+    history: Sequence[NewMessage] = ()
+    question: NewMessage | None = None
+    answers: str | None = None
+    parent_id: str | None = None
+    if_busy: IfBusy = "queue"
+    metadata: dict[str, str] = {}
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What `accept` committed.
+
+    `replayed`: an earlier call with the same key made it. `interrupted`: the requests it cancelled.
+    """
+
+    request: Request
+    replayed: bool = False
+    interrupted: Sequence[str] = ()
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Ownership of one attempt: the fence, the log so far and the conversation up to the question."""
+
+    claim_id: str
+    request: Request
+    events: Sequence[bytes]
+    messages: Sequence[Message]
+
+
+class Append(msgspec.Struct, frozen=True):
+    """Events `first`, `first + 1` … of one request, encoded, to be appended under `claim_id`."""
+
+    request_id: str
+    claim_id: str
+    first: int
+    events: Sequence[bytes]
+    trace_id: str | None = None
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """The final state of an answer: what the row and the message keep."""
+
+    status: Status
+    output: list[JSON]
+    text: str
+    error: Failure | None = None
+    usage: JSON | None = None
+    incomplete_reason: str | None = None
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """A contiguous piece of a log: `events[0]` has number `first`; `last` is the newest durable."""
+
+    first: int
+    events: Sequence[bytes]
+    last: int
+    ended: bool
+
+
+Verdict = Callable[[Request], Failure | None]
+"""Decides what becomes of a request whose worker is gone: None = queue it again, else fail it so."""
+
+
+class RequestStore(Protocol):
+    """The life of requests and their logs. Each method is one transaction.
+
+    Shared rules: a transition happens only along `model.TRANSITIONS`; terminal is final; events of a
+    request are numbered 0, 1, 2 … without gaps in the transaction that writes them; what a method
+    returned survives a crash of this process. The clock is the store's.
+    """
+
+    async def accept(self, new: NewRequest) -> Accepted:
+        """Store chat, message, request and event 0; or return what the same key made before.
+
+        Raises `NotFound` (chat, parent, message), `Conflict` (`chat_busy`,
+        `idempotency_key_reused`), `TooMany` (`queue_full`, `user_queue_full`).
+        """
+        ...
+
+    async def admit(self, limits: RunLimits) -> list[str]:
+        """Mark who may run now, fairly, oldest first within a person's rank; return their ids."""
+        ...
+
+    async def claim(self, request_id: str, worker_id: str, lease_s: float) -> Claim | None:
+        """Take a queued request: new claim, attempt + 1, `response.in_progress`. None: not queued."""
+        ...
+
+    async def renew(self, claims: Mapping[str, str], lease_s: float) -> set[str]:
+        """Extend the leases of `{request id: claim id}`; return the ids that are still owned."""
+        ...
+
+    async def append(self, appends: Sequence[Append]) -> list[bool]:
+        """Append all in one transaction; False where the claim or the number is no longer right."""
+        ...
+
+    async def finish(self, last: Append, ending: Ending) -> bool:
+        """Append the last events and end the request, its message and its row; False as in append."""
+        ...
+
+    async def hand_over(self, request_id: str, claim_id: str) -> bool:
+        """Give a running request back to the queue (not counted as a crash); False as in append."""
+        ...
+
+    async def cancel(self, request_id: str) -> Request:
+        """End it as cancelled, whoever owns it, keeping the text so far; return the state that won."""
+        ...
+
+    async def reap(self, verdict: Verdict, *, dead: bool = False) -> list[Request]:
+        """Take over what lost its lease (`dead`: whatever is streaming); return what it changed."""
+        ...
+
+    async def undelivered(self, after_s: float) -> list[str]:
+        """Return admitted requests unclaimed for `after_s`, and double their next waiting time."""
+        ...
+
+    async def read(self, cursors: Mapping[str, int], bytes_max: int) -> dict[str, Slice]:
+        """Return what follows each exclusive cursor (-1 = from the start), about `bytes_max` each.
+
+        Unknown ids are left out. Raises `Gone` (`events_pruned`) when a cursor's events are pruned.
+        """
+        ...
+
+    async def request(self, request_id: str, user_id: str | None = None) -> Request:
+        """Return one request; raises `NotFound` also when it is not `user_id`'s (None = anyone's)."""
+        ...
+
+    async def requests(
+        self,
+        user_id: str,
+        *,
+        status: Status | None = None,
+        chat_id: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[list[Request], str | None]:
+        """Return a page, newest first, and the cursor of the next one (None = no more)."""
+        ...
+
+    async def positions(self) -> dict[str, int]:
+        """Return the place in the queue (1 = next) of every request that waits to be admitted."""
+        ...
+
+    async def delete_request(self, request_id: str, user_id: str) -> None:
+        """Stop it if it runs and remove it with its log; the messages stay."""
+        ...
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many requests there are in each non-terminal state: `queued`, `streaming`."""
+        ...
+
+    async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
+        """Remove what ended longer ago than given (0 = keep for ever); return counts by noun."""
+        ...
+
+
+class ChatStore(Protocol):
+    """Chats, messages and feedback. Every method names the person; foreign is `NotFound`."""
+
+    async def create_chat(self, user_id: str, agent_id: str, title: str) -> Chat:
+        """Make an empty chat."""
+        ...
+
+    async def chat(self, chat_id: str, user_id: str) -> Chat:
+        """Return one chat."""
+        ...
+
+    async def chats(
+        self,
+        user_id: str,
+        *,
+        query: str = "",
+        archived: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[list[Chat], str | None]:
+        """Return a page, pinned first, then newest activity; `query` searches titles and texts."""
+        ...
+
+    async def chats_since(self, user_id: str, revision: int, limit: int = 200) -> list[Chat]:
+        """Return chats changed after `revision`, in order of change, deleted ones as tombstones."""
+        ...
+
+    async def revision(self, user_id: str) -> int:
+        """Return the newest revision of any of the person's chats (0 = none)."""
+        ...
+
+    async def update_chat(
+        self,
+        chat_id: str,
+        user_id: str,
+        *,
+        title: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+        current_message_id: str | None = None,
+    ) -> Chat:
+        """Change what is given. Raises `NotFound` also for a message of another chat."""
+        ...
+
+    async def mark_read(self, chat_id: str, user_id: str) -> Chat:
+        """Clear the unread mark for all of the person's devices."""
+        ...
+
+    async def delete_chat(self, chat_id: str, user_id: str) -> list[str]:
+        """Cancel what runs or waits in it and remove it; return the ids of those requests."""
+        ...
+
+    async def messages(self, chat_id: str, user_id: str) -> list[Message]:
+        """Return the whole tree, parents before children."""
+        ...
+
+    async def edit_message(self, message_id: str, user_id: str, text: str) -> Message:
+        """Change a user message that still waits. Raises `Conflict` (`message_sent`) once it runs."""
+        ...
+
+    async def remove_message(self, message_id: str, user_id: str) -> str:
+        """Withdraw a user message that still waits and cancel its request; return the request's id."""
+        ...
+
+    async def add_feedback(self, feedback: Feedback) -> None:
+        """Keep a verdict; a later one of the same person, request and name replaces it."""
+        ...
+
+    async def feedback(self, request_id: str, user_id: str) -> list[Feedback]:
+        """Return the person's verdicts on a request."""
+        ...
+
+    async def request_of_trace(self, trace_id: str, user_id: str) -> Request:
+        """Return the person's request with that trace id."""
+        ...
+
+
+class Store(RequestStore, ChatStore, Protocol):
+    """Durable truth. `open` migrates and locks; `check` raises `Unavailable` when it cannot write."""
+
+    async def open(self) -> None:
+        """Connect, migrate under a lock, recover."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; what was committed stays."""
+        ...
+
+    async def check(self) -> JSON:
+        """Return what is in force (engine, version, schema, durability), for `/readyz` and `check`."""
+        ...
+
+
+class Queue(Protocol):
+    """Delivers a request id to some worker, at least once or at most once; nothing else."""
+
+    async def enqueue(self, request_ids: Sequence[str]) -> None:
+        """Hand ids over for delivery; losing them costs time (the reconciler), never an answer."""
+        ...
+
+    def consume(self, deliver: Callable[[str], None]) -> None:
+        """Call `deliver(request_id)` in this process's loop for each delivery."""
+        ...
+
+
+class Bus(Protocol):
+    """At-most-once wake-ups without data; readers stay right without any of them."""
+
+    async def publish(self, topics: Iterable[str]) -> None:
+        """Wake whoever listens to these topics, soon, perhaps."""
+        ...
+
+    def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
+        """Call `listener(topics)` in this process's loop for all wake-ups."""
+        ...
+
+
+class Topic:
+    """Names of wake-ups."""
+
+    @staticmethod
+    def events(request_id: str) -> str:
+        """A request's log has more."""
+        return request_id
+
+    @staticmethod
+    def stop(request_id: str) -> str:
+        """A request was taken from its worker: close the upstream call."""
+        return f"stop:{request_id}"
+
+    @staticmethod
+    def chats(user_id: str) -> str:
+        """One of the person's chats changed."""
+        return f"chats:{user_id}"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What a handler gets for one attempt.
+
+    `messages` are Chat Completions messages (`{role, content}`), oldest first, the question last.
+    `attempt` counts from 1. `partial` is the text of an earlier attempt, for handlers that continue.
+    """
+
+    request_id: str
+    chat_id: str
+    user_id: str
+    agent_id: str
+    messages: Sequence[JSON]
+    attempt: int = 1
+    partial: str = ""
+    metadata: Mapping[str, str] = {}
+
+
+class Handler(Protocol):
+    """Turns one call into deltas; knows one dialect of agent, nothing of stores and streams.
+
+    Promise: yields `Finish` last when the answer is complete; raises an `AnswerError` when it is
+    not, `retryable` only if nothing was generated; closing the iterator closes the upstream call at
+    once; no retries and no timeouts of its own beyond connecting (the runner has them).
+    """
+
+    can_continue: bool
+
+    def stream(self, call: Call) -> AsyncIterator[Delta]:
+        """Yield the answer's deltas as they arrive."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Agent(msgspec.Struct, kw_only=True, frozen=True):
+    """An agent people can ask: its handler, how it is shown, and its limits (seconds, counts)."""
+
+    id: str
+    handler: Handler
+    name: str = ""
+    description: str = ""
+    examples: Sequence[str] = ()
+    recovery: Literal["restart", "continue", "fail"] = "restart"
+    attempts_max: int = 3
+    running_max: int | None = None
+    first_byte_timeout_s: float = 300.0
+    idle_timeout_s: float = 120.0
+    total_timeout_s: float = 3600.0
+    retry_total_s: float = 60.0
