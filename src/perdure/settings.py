@@ -1,0 +1,265 @@
+"""Every setting, its default and its meaning; from `perdure.toml`, `PERDURE_*` and flags.
+
+Flags win over variables, variables over the file. `__` nests: `PERDURE_LIMITS__RUNNING_MAX=10`.
+Unknown keys and variables stop the start. Units come last in a name.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from perdure.errors import SettingsError
+
+PREFIX = "PERDURE_"
+FOREIGN = {"PERDURE_URL", "PERDURE_CONFIG", "PERDURE_SOAK"}
+"""Variables of the command line and the tests, which are not settings of the server."""
+
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1024)]
+Seconds = Annotated[float, Field(gt=0)]
+SecondsOrNever = Annotated[float, Field(ge=0)]
+
+
+def _split(value: object) -> object:
+    """Let a variable give a list as `a,b`."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+Strings = Annotated[list[str], BeforeValidator(_split)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused, values do not change after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(Section):
+    """How much at once, and how large. Over a running limit requests wait; over a queue's cap: 429."""
+
+    running_max: Count = Field(500, description="Answers produced at once, in total.")
+    running_per_user_max: Count = Field(100, description="Answers produced at once, per person.")
+    queued_max: Count = Field(5000, description="Requests that may wait, in total; over it: 429.")
+    queued_per_user_max: Count = Field(500, description="Requests that may wait, per person.")
+    message_bytes_max: Bytes = Field(1_000_000, description="Size of one message's text, UTF-8.")
+    body_bytes_max: Bytes = Field(4_000_000, description="Size of one HTTP request body.")
+    answer_bytes_max: Bytes = Field(4_000_000, description="Size of one answer's text, UTF-8.")
+    messages_max: Count = Field(10_000, description="Messages that one chat may hold.")
+
+
+class Retention(Section):
+    """How long things are kept; 0 = for ever."""
+
+    events_hours: SecondsOrNever = Field(24, description="Event logs of finished answers.")
+    requests_days: SecondsOrNever = Field(0, description="Finished requests (their messages stay).")
+    chats_days: SecondsOrNever = Field(0, description="Chats without activity.")
+
+
+class Auth(Section):
+    """Who is asking."""
+
+    mode: Literal["none", "proxy"] = Field(
+        "none",
+        description="`none`: one person, loopback only. `proxy`: names from a trusted proxy's headers.",
+    )
+    trusted_proxies: Strings = Field(
+        ["127.0.0.1", "::1"],
+        description="Addresses or networks whose `X-Forwarded-User` is believed.",
+    )
+    allow_open: bool = Field(
+        False,
+        description="Let mode `none` listen on an address that others can reach.",
+    )
+    allowed_hosts: Strings = Field(
+        [],
+        description="Host names that browsers may use beside loopback ones; empty = any in mode `proxy`.",
+    )
+
+
+class AgentSettings(Section):
+    """One agent: which handler, where, how patient."""
+
+    handler: Literal["openai", "python", "guide"] = Field("openai", description="The dialect.")
+    name: str = Field("", description="Shown name; the id when empty.")
+    description: str = Field("", description="One sentence for the agent picker.")
+    examples: Strings = Field([], description="Example questions.")
+    base_url: str = Field("", description="`openai`: the server's address, up to `/v1`.")
+    model: str = Field("", description="`openai`: the model's name there.")
+    api_key_env: str = Field("", description="`openai`: the variable that holds the key.")
+    headers: dict[str, str] = Field({}, description="`openai`: further request headers.")
+    params: dict[str, Any] = Field({}, description="`openai`: further body keys (temperature …).")
+    module: str = Field("", description="`python`: `package.module:function`.")
+    words_per_s: Seconds = Field(12.0, description="`guide`: its reading pace.")
+    recovery: Literal["restart", "continue", "fail"] = Field(
+        "restart",
+        description="After a lost worker: answer anew, or keep the partial and say so.",
+    )
+    attempts_max: Count = Field(3, description="Lost workers before the request fails.")
+    running_max: Count | None = Field(None, description="Answers of this agent at once.")
+    first_byte_timeout_s: Seconds = Field(300, description="Silence allowed before the answer.")
+    idle_timeout_s: Seconds = Field(120, description="Silence allowed within the answer.")
+    total_timeout_s: Seconds = Field(3600, description="Length of one attempt.")
+    retry_total_s: SecondsOrNever = Field(60, description="Retrying before the first delta.")
+
+
+class Settings(BaseSettings):
+    """The whole configuration of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 = any free one.")
+    data_dir: Path = Field(Path(), description="Folder of the SQLite file and its lock.")
+    store_url: str = Field("sqlite:///perdure.db", description="Where everything is kept.")
+    queue_url: str = Field("inprocess://", description="What delivers request ids to workers.")
+    bus_url: str = Field("", description='What wakes readers; "" = what fits the store.')
+    synchronous: Literal["full", "normal"] = Field(
+        "full",
+        description="SQLite: `full` survives power loss, `normal` only crashes.",
+    )
+    default_agent: str = Field("", description="Agent of a question that names none; the first one.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log from.")
+    keepalive_s: Seconds = Field(15, description="Silence after which a stream sends a comment.")
+    stream_max_s: SecondsOrNever = Field(0, description="Age at which a stream ends for re-attaching.")
+    stream_write_timeout_s: Seconds = Field(30, description="How long a reader may take nothing.")
+    drain_grace_s: SecondsOrNever = Field(5, description="SIGTERM: time for short answers to end.")
+    lease_s: Seconds = Field(30, description="How long a worker owns a request without renewing.")
+    reap_s: Seconds = Field(5, description="How often lost, undelivered and old things are looked for.")
+    limits: Limits = Limits()
+    retention: Retention = Retention()
+    auth: Auth = Auth()
+    agents: dict[str, AgentSettings] = {}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: flags and file come merged through `load`, variables in between."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return (init_settings, env_settings, _FILE)
+
+    @property
+    def sqlite_path(self) -> Path:
+        """The SQLite file; relative ones lie in `data_dir`."""
+        return self.data_dir / self.store_url.removeprefix("sqlite:///")
+
+
+class _FileSource:
+    """The parsed file of the `load` that is under way, as pydantic-settings' lowest source."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def __call__(self) -> dict[str, Any]:
+        return self.values
+
+
+_FILE: Any = _FileSource()
+
+
+def load(config: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
+    """Return the settings in force.
+
+    Args:
+        config: a TOML file; `perdure.toml` of the working folder when None and it exists.
+        overrides: nested values that win over everything (the flags).
+
+    Raises:
+        SettingsError: an unknown key or variable, a bad value, an unreadable file.
+
+    """
+    _FILE.values = _read(config)
+    _refuse_unknown_variables()
+    try:
+        settings = Settings(**(overrides or {}))
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+    finally:
+        _FILE.values = {}
+    _check(settings)
+    return settings
+
+
+def _read(config: Path | None) -> dict[str, Any]:
+    path = config or Path("perdure.toml")
+    if config is None and not path.exists():
+        return {}
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        detail = f"Cannot read the configuration {path}: {error}"
+        raise SettingsError(detail) from None
+
+
+def _refuse_unknown_variables() -> None:
+    for variable in os.environ:
+        upper = variable.upper()
+        if upper.startswith(PREFIX) and upper not in FOREIGN:
+            path = upper.removeprefix(PREFIX).lower().split("__")
+            if not _known(Settings, path):
+                detail = f"Unknown setting {variable}: see docs/settings.md for the names."
+                raise SettingsError(detail)
+
+
+def _known(model: type[BaseModel], path: list[str]) -> bool:
+    """Tell whether a nested name leads to a field of `model`."""
+    field = model.model_fields.get(path[0])
+    if field is None:
+        return False
+    kind, rest = field.annotation, path[1:]
+    if get_origin(kind) is dict:
+        kind, rest = get_args(kind)[1], rest[1:]
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and rest:
+        return _known(kind, rest)
+    return not rest or get_origin(field.annotation) is dict
+
+
+def _explain(error: ValidationError) -> str:
+    """Say in one line per problem which setting is wrong and how."""
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"]) or "the settings"
+        unknown = problem["type"] == "extra_forbidden"
+        lines.append(f"Unknown setting {name}." if unknown else f"{name}: {problem['msg']}.")
+    return "\n".join(lines)
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what cannot work in this version or is dangerous."""
+    for name, value, known in (
+        ("store_url", settings.store_url, "sqlite:///"),
+        ("queue_url", settings.queue_url, "inprocess://"),
+    ):
+        if not value.startswith(known):
+            detail = f"{name}: {value.split(':', 1)[0]} is not supported by this version; use {known}…"
+            raise SettingsError(detail)
+    if settings.bus_url not in ("", "inprocess://"):
+        detail = "bus_url: only the in-process bus is supported by this version; leave it empty."
+        raise SettingsError(detail)
+    loopback = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
+    if settings.auth.mode == "none" and not loopback and not settings.auth.allow_open:
+        detail = (
+            f"auth.mode is none, so everyone who reaches {settings.host} would share one account. "
+            "Listen on 127.0.0.1, use auth.mode = proxy, or set auth.allow_open = true."
+        )
+        raise SettingsError(detail)
