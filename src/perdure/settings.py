@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from perdure.errors import SettingsError
 
@@ -45,41 +50,53 @@ class Section(BaseModel):
 class Limits(Section):
     """How much at once, and how large. Over a running limit requests wait; over a queue's cap: 429."""
 
-    running_max: Count = Field(500, description="Answers produced at once, in total.")
-    running_per_user_max: Count = Field(100, description="Answers produced at once, per person.")
-    queued_max: Count = Field(5000, description="Requests that may wait, in total; over it: 429.")
-    queued_per_user_max: Count = Field(500, description="Requests that may wait, per person.")
-    message_bytes_max: Bytes = Field(1_000_000, description="Size of one message's text, UTF-8.")
-    body_bytes_max: Bytes = Field(4_000_000, description="Size of one HTTP request body.")
-    answer_bytes_max: Bytes = Field(4_000_000, description="Size of one answer's text, UTF-8.")
-    messages_max: Count = Field(10_000, description="Messages that one chat may hold.")
+    running_max: Count = Field(default=500, description="Answers produced at once, in total.")
+    running_per_user_max: Count = Field(
+        default=100, description="Answers produced at once, per person."
+    )
+    queued_max: Count = Field(
+        default=5000, description="Requests that may wait, in total; over it: 429."
+    )
+    queued_per_user_max: Count = Field(
+        default=500, description="Requests that may wait, per person."
+    )
+    message_bytes_max: Bytes = Field(
+        default=1_000_000, description="Size of one message's text, UTF-8."
+    )
+    body_bytes_max: Bytes = Field(default=4_000_000, description="Size of one HTTP request body.")
+    answer_bytes_max: Bytes = Field(
+        default=4_000_000, description="Size of one answer's text, UTF-8."
+    )
+    messages_max: Count = Field(default=10_000, description="Messages that one chat may hold.")
 
 
 class Retention(Section):
     """How long things are kept; 0 = for ever."""
 
-    events_hours: SecondsOrNever = Field(24, description="Event logs of finished answers.")
-    requests_days: SecondsOrNever = Field(0, description="Finished requests (their messages stay).")
-    chats_days: SecondsOrNever = Field(0, description="Chats without activity.")
+    events_hours: SecondsOrNever = Field(default=24, description="Event logs of finished answers.")
+    requests_days: SecondsOrNever = Field(
+        default=0, description="Finished requests (their messages stay)."
+    )
+    chats_days: SecondsOrNever = Field(default=0, description="Chats without activity.")
 
 
 class Auth(Section):
     """Who is asking."""
 
     mode: Literal["none", "proxy"] = Field(
-        "none",
+        default="none",
         description="`none`: one person, loopback only. `proxy`: names from a trusted proxy's headers.",
     )
     trusted_proxies: Strings = Field(
-        ["127.0.0.1", "::1"],
+        default=["127.0.0.1", "::1"],
         description="Addresses or networks whose `X-Forwarded-User` is believed.",
     )
     allow_open: bool = Field(
-        False,
+        default=False,
         description="Let mode `none` listen on an address that others can reach.",
     )
     allowed_hosts: Strings = Field(
-        [],
+        default=[],
         description="Host names that browsers may use beside loopback ones; empty = any in mode `proxy`.",
     )
 
@@ -87,27 +104,35 @@ class Auth(Section):
 class AgentSettings(Section):
     """One agent: which handler, where, how patient."""
 
-    handler: Literal["openai", "python", "guide"] = Field("openai", description="The dialect.")
-    name: str = Field("", description="Shown name; the id when empty.")
-    description: str = Field("", description="One sentence for the agent picker.")
-    examples: Strings = Field([], description="Example questions.")
-    base_url: str = Field("", description="`openai`: the server's address, up to `/v1`.")
-    model: str = Field("", description="`openai`: the model's name there.")
-    api_key_env: str = Field("", description="`openai`: the variable that holds the key.")
-    headers: dict[str, str] = Field({}, description="`openai`: further request headers.")
-    params: dict[str, Any] = Field({}, description="`openai`: further body keys (temperature …).")
-    module: str = Field("", description="`python`: `package.module:function`.")
-    words_per_s: Seconds = Field(12.0, description="`guide`: its reading pace.")
+    handler: Literal["openai", "python", "guide"] = Field(
+        default="openai", description="The dialect."
+    )
+    name: str = Field(default="", description="Shown name; the id when empty.")
+    description: str = Field(default="", description="One sentence for the agent picker.")
+    examples: Strings = Field(default=[], description="Example questions.")
+    base_url: str = Field(default="", description="`openai`: the server's address, up to `/v1`.")
+    model: str = Field(default="", description="`openai`: the model's name there.")
+    api_key_env: str = Field(default="", description="`openai`: the variable that holds the key.")
+    headers: dict[str, str] = Field(default={}, description="`openai`: further request headers.")
+    params: dict[str, Any] = Field(
+        default={}, description="`openai`: further body keys (temperature …)."
+    )
+    module: str = Field(default="", description="`python`: `package.module:function`.")
+    words_per_s: Seconds = Field(default=12.0, description="`guide`: its reading pace.")
     recovery: Literal["restart", "continue", "fail"] = Field(
-        "restart",
+        default="restart",
         description="After a lost worker: answer anew, or keep the partial and say so.",
     )
-    attempts_max: Count = Field(3, description="Lost workers before the request fails.")
-    running_max: Count | None = Field(None, description="Answers of this agent at once.")
-    first_byte_timeout_s: Seconds = Field(300, description="Silence allowed before the answer.")
-    idle_timeout_s: Seconds = Field(120, description="Silence allowed within the answer.")
-    total_timeout_s: Seconds = Field(3600, description="Length of one attempt.")
-    retry_total_s: SecondsOrNever = Field(60, description="Retrying before the first delta.")
+    attempts_max: Count = Field(default=3, description="Lost workers before the request fails.")
+    running_max: Count | None = Field(default=None, description="Answers of this agent at once.")
+    first_byte_timeout_s: Seconds = Field(
+        default=300, description="Silence allowed before the answer."
+    )
+    idle_timeout_s: Seconds = Field(default=120, description="Silence allowed within the answer.")
+    total_timeout_s: Seconds = Field(default=3600, description="Length of one attempt.")
+    retry_total_s: SecondsOrNever = Field(
+        default=60, description="Retrying before the first delta."
+    )
 
 
 class Settings(BaseSettings):
@@ -121,59 +146,53 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 = any free one.")
-    data_dir: Path = Field(Path(), description="Folder of the SQLite file and its lock.")
-    store_url: str = Field("sqlite:///perdure.db", description="Where everything is kept.")
-    queue_url: str = Field("inprocess://", description="What delivers request ids to workers.")
-    bus_url: str = Field("", description='What wakes readers; "" = what fits the store.')
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0 = any free one."
+    )
+    data_dir: Path = Field(default=Path(), description="Folder of the SQLite file and its lock.")
+    store_url: str = Field(default="sqlite:///perdure.db", description="Where everything is kept.")
+    queue_url: str = Field(
+        default="inprocess://", description="What delivers request ids to workers."
+    )
+    bus_url: str = Field(default="", description='What wakes readers; "" = what fits the store.')
     synchronous: Literal["full", "normal"] = Field(
-        "full",
+        default="full",
         description="SQLite: `full` survives power loss, `normal` only crashes.",
     )
-    default_agent: str = Field("", description="Agent of a question that names none; the first one.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Log from.")
-    keepalive_s: Seconds = Field(15, description="Silence after which a stream sends a comment.")
-    stream_max_s: SecondsOrNever = Field(0, description="Age at which a stream ends for re-attaching.")
-    stream_write_timeout_s: Seconds = Field(30, description="How long a reader may take nothing.")
-    drain_grace_s: SecondsOrNever = Field(5, description="SIGTERM: time for short answers to end.")
-    lease_s: Seconds = Field(30, description="How long a worker owns a request without renewing.")
-    reap_s: Seconds = Field(5, description="How often lost, undelivered and old things are looked for.")
+    default_agent: str = Field(
+        default="", description="Agent of a question that names none; the first one."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Log from."
+    )
+    keepalive_s: Seconds = Field(
+        default=15, description="Silence after which a stream sends a comment."
+    )
+    stream_max_s: SecondsOrNever = Field(
+        default=0, description="Age at which a stream ends for re-attaching."
+    )
+    stream_write_timeout_s: Seconds = Field(
+        default=30, description="How long a reader may take nothing."
+    )
+    drain_grace_s: SecondsOrNever = Field(
+        default=5, description="SIGTERM: time for short answers to end."
+    )
+    lease_s: Seconds = Field(
+        default=30, description="How long a worker owns a request without renewing."
+    )
+    reap_s: Seconds = Field(
+        default=5, description="How often lost, undelivered and old things are looked for."
+    )
     limits: Limits = Limits()
     retention: Retention = Retention()
     auth: Auth = Auth()
     agents: dict[str, AgentSettings] = {}
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: flags and file come merged through `load`, variables in between."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return (init_settings, env_settings, _FILE)
-
     @property
     def sqlite_path(self) -> Path:
         """The SQLite file; relative ones lie in `data_dir`."""
         return self.data_dir / self.store_url.removeprefix("sqlite:///")
-
-
-class _FileSource:
-    """The parsed file of the `load` that is under way, as pydantic-settings' lowest source."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-
-    def __call__(self) -> dict[str, Any]:
-        return self.values
-
-
-_FILE: Any = _FileSource()
 
 
 def load(config: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
@@ -187,28 +206,40 @@ def load(config: Path | None = None, overrides: dict[str, Any] | None = None) ->
         SettingsError: an unknown key or variable, a bad value, an unreadable file.
 
     """
-    _FILE.values = _read(config)
     _refuse_unknown_variables()
+    path = config or Path("perdure.toml")
+    if config is not None and not config.is_file():
+        detail = f"There is no configuration file {config}."
+        raise SettingsError(detail)
     try:
-        settings = Settings(**(overrides or {}))
+        settings = _from_file(path)(**(overrides or {}))
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
-    finally:
-        _FILE.values = {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        detail = f"Cannot read the configuration {path}: {error}"
+        raise SettingsError(detail) from None
     _check(settings)
     return settings
 
 
-def _read(config: Path | None) -> dict[str, Any]:
-    path = config or Path("perdure.toml")
-    if config is None and not path.exists():
-        return {}
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        detail = f"Cannot read the configuration {path}: {error}"
-        raise SettingsError(detail) from None
+def _from_file(path: Path) -> type[Settings]:
+    """Return `Settings` reading `path` below the variables, and those below the arguments."""
+
+    class Configured(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del dotenv_settings, file_secret_settings
+            file = TomlConfigSettingsSource(settings_cls, toml_file=path)
+            return (init_settings, env_settings, file)
+
+    return Configured
 
 
 def _refuse_unknown_variables() -> None:
@@ -251,7 +282,9 @@ def _check(settings: Settings) -> None:
         ("queue_url", settings.queue_url, "inprocess://"),
     ):
         if not value.startswith(known):
-            detail = f"{name}: {value.split(':', 1)[0]} is not supported by this version; use {known}…"
+            detail = (
+                f"{name}: {value.split(':', 1)[0]} is not supported by this version; use {known}…"
+            )
             raise SettingsError(detail)
     if settings.bus_url not in ("", "inprocess://"):
         detail = "bus_url: only the in-process bus is supported by this version; leave it empty."
