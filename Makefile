@@ -1,0 +1,48 @@
+# One command for each task, on a fresh machine too: Python 3.11, make and a package index are enough.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN    := .venv/bin
+PREPARE = $(PYTHON) scripts/prepare.py
+
+# Passed on: make run HOST=0.0.0.0 PORT=9000 ARGS="--upstream URL --model NAME"; make test ARGS="-k tail"
+HOST ?=
+PORT ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check bench soak lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do \
+		printf '%-14s %s\n' "$$name" "$$text"; done
+
+setup: ## Set up everything that tests and checks need
+	@$(PREPARE) dev litellm browser
+
+run: ## Serve on http://127.0.0.1:8000 (HOST, PORT, ARGS)
+	@$(PREPARE) runtime
+	@exec $(BIN)/perdure serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+test: setup ## Run every test: real databases, real browser (ARGS to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: ## Run the quick checks: format, lint, types, style, imports, fast tests
+	@$(PREPARE) dev
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_tidy.py $(wildcard tests/unit tests/contract) $(ARGS)
+
+bench: ## Measure, beside a baseline measured in the same run (ARGS)
+	@$(PREPARE) dev
+	@$(BIN)/python -m bench $(ARGS)
+
+soak: setup ## Run the long randomised tests as well (ARGS to pytest)
+	@$(BIN)/python -m pytest --soak $(ARGS)
+
+lock: ## Refresh the pins in requirements/
+	@$(PREPARE) dev
+	@$(BIN)/python scripts/lock.py
+
+clean: ## Remove what the other targets made
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build test-results

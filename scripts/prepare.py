@@ -1,0 +1,267 @@
+"""Prepare what a `make` target needs: `prepare.py runtime | dev | litellm | browser ...`.
+
+Runs on a bare Python 3.11 with the standard library only. Each part leaves a stamp with the digest of
+what it was made from, written last: a second run does nothing, an interrupted one begins again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+TOOLS = ROOT / ".tools"
+LITELLM = TOOLS / "litellm"
+REQUIREMENTS = ROOT / "requirements"
+PYTHON_MIN = (3, 11)
+BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+APT_LOCK_WAIT_S = 300
+
+
+class CannotPrepareError(Exception):
+    """A step failed and the person at the terminal has to do something."""
+
+
+def main(parts: list[str]) -> int:
+    """Prepare each named part in turn; 0 when all are ready, 1 with a sentence when one is not."""
+    steps: dict[str, Callable[[], None]] = {
+        "runtime": prepare_runtime,
+        "dev": prepare_dev,
+        "litellm": prepare_litellm,
+        "browser": prepare_browser,
+    }
+    if not parts or not set(parts) <= set(steps):
+        print(f"usage: prepare.py {' | '.join(steps)} ...", file=sys.stderr)
+        return 2
+    try:
+        with alone():
+            for part in parts:
+                steps[part]()
+    except CannotPrepareError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def prepare_runtime() -> None:
+    """Make `.venv` able to run `perdure`."""
+    if not is_stamped(VENV, "dev", digest("dev.txt")):
+        prepare_environment("runtime", "runtime.txt")
+    install_perdure()
+
+
+def prepare_dev() -> None:
+    """Make `.venv` able to run every check, test and benchmark."""
+    prepare_environment("dev", "dev.txt")
+    install_perdure()
+
+
+def prepare_environment(name: str, requirements: str) -> None:
+    """Install a set of pinned packages into `.venv`, unless it is there already."""
+    ensure_venv()
+    with stamped(VENV, name, digest(requirements)) as missing:
+        if missing:
+            say(f"installing requirements/{requirements} into .venv")
+            install(VENV, requirements)
+
+
+def install_perdure() -> None:
+    """Install this tree into `.venv`, editable and without its dependencies, which are there."""
+    with stamped(VENV, "perdure", digest("../pyproject.toml")) as missing:
+        if missing:
+            say("installing perdure into .venv (editable)")
+            run(*uv_pip(VENV), "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+
+
+def prepare_litellm() -> None:
+    """Make `.tools/litellm`: a real OpenAI-compatible server, in an environment of its own."""
+    ensure_venv()
+    with stamped(LITELLM, "litellm", digest("litellm.txt")) as missing:
+        if missing:
+            say("installing requirements/litellm.txt into .tools/litellm")
+            shutil.rmtree(LITELLM, ignore_errors=True)
+            run(sys.executable, "-m", "venv", "--without-pip", str(LITELLM))
+            install(LITELLM, "litellm.txt")
+
+
+def prepare_browser() -> None:
+    """Install the distribution's Chromium, unless a Chromium or Chrome is on PATH."""
+    if find_browser() is not None:
+        return
+    say("installing Chromium with apt-get")
+    apt_install("chromium", "fonts-liberation")
+    if find_browser() is None:
+        raise CannotPrepareError("apt-get installed chromium, but no `chromium` is on PATH.")
+
+
+def find_browser() -> str | None:
+    """Return the path of the Chromium or Chrome on PATH, or None."""
+    return next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
+
+
+def ensure_venv() -> None:
+    """Make `.venv` with the pinned uv and build backend in it, also where Debian lacks python3-venv."""
+    if sys.version_info < PYTHON_MIN:
+        raise CannotPrepareError("Perdure needs Python 3.11 or newer: make PYTHON=python3.11 ...")
+    if not works(VENV / "bin" / "python"):
+        shutil.rmtree(VENV, ignore_errors=True)
+        say("creating .venv")
+        run(sys.executable, "-m", "venv", "--without-pip", str(VENV))
+    with stamped(VENV, "build", digest("build.txt")) as missing:
+        if missing:
+            pip = find_pip()
+            run(*pip, "install", "--quiet", *pinned("build.txt"))
+
+
+def find_pip() -> list[str]:
+    """Return a pip that installs into `.venv`: its own, Python's bundled one, or the system's."""
+    python = str(VENV / "bin" / "python")
+    own = [python, "-m", "pip"]
+    bundled = [python, "-m", "ensurepip", "--default-pip"]
+    if succeeds(*own, "--version") or succeeds(*bundled):
+        return own
+    system = [sys.executable, "-m", "pip", "--python", python]
+    if succeeds(*system, "--version"):
+        return system
+    say("this Python has no pip: installing python3-venv with apt-get")
+    apt_install("python3-venv")
+    if succeeds(*bundled):
+        return own
+    raise CannotPrepareError("No pip for this Python: install python3-venv or python3-pip.")
+
+
+def install(venv: Path, requirements: str) -> None:
+    """Install pinned, hashed packages into an environment, with uv, or with pip where uv fails."""
+    if succeeds(*uv_pip(venv), *pinned(requirements), quiet=False):
+        return
+    say(
+        "uv could not install them; trying pip, which has settings of its own for proxies and mirrors"
+    )
+    run(*find_pip()[:3], "--python", str(venv / "bin" / "python"), "install", *pinned(requirements))
+
+
+def uv_pip(venv: Path) -> list[str]:
+    """Return the start of a `uv pip install` into an environment."""
+    uv, python = VENV / "bin" / "uv", venv / "bin" / "python"
+    return [str(uv), "pip", "install", "--quiet", "--python", str(python)]
+
+
+def pinned(requirements: str) -> list[str]:
+    """Return the arguments that install a requirements file and nothing without its hash."""
+    return ["--require-hashes", "-r", str(REQUIREMENTS / requirements)]
+
+
+def apt_install(*packages: str) -> None:
+    """Install Debian packages without asking; raise with the command to type when that cannot be."""
+    command = f"apt-get install {' '.join(packages)}"
+    prefix = root_prefix()
+    if shutil.which("apt-get") is None or prefix is None:
+        raise CannotPrepareError(f"Missing: {', '.join(packages)}. Install it, as: {command}")
+    apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
+    apt += ["-o", f"DPkg::Lock::Timeout={APT_LOCK_WAIT_S}"]
+    # An update fails as a whole when one optional repository is broken; the install tells the truth.
+    succeeds(*apt, "update", quiet=False)
+    run(*apt, "install", "--yes", "--no-install-recommends", *packages)
+
+
+def root_prefix() -> list[str] | None:
+    """Return what to put before a command to run it as root without a password, or None."""
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") and succeeds("sudo", "-n", "true"):
+        return ["sudo", "-n"]
+    return None
+
+
+def digest(*names: str) -> str:
+    """Return the digest of files below requirements/, of this Python and of this tree's place."""
+    total = hashlib.sha256(f"{sys.version_info[:2]} {ROOT}".encode())
+    for name in names:
+        total.update((REQUIREMENTS / name).read_bytes())
+    return total.hexdigest()
+
+
+def is_stamped(venv: Path, name: str, wanted: str) -> bool:
+    """Tell whether an environment holds what the digest stands for."""
+    stamp = venv / f".stamp-{name}"
+    return stamp.exists() and stamp.read_text() == wanted
+
+
+@contextmanager
+def stamped(venv: Path, name: str, wanted: str) -> Iterator[bool]:
+    """Yield whether there is work to do; stamp it as done only when the block has ended well."""
+    missing = not is_stamped(venv, name, wanted)
+    stamp = venv / f".stamp-{name}"
+    if missing:
+        stamp.unlink(missing_ok=True)
+    yield missing
+    if missing:
+        stamp.write_text(wanted)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold the lock that keeps two preparations of one tree apart."""
+    TOOLS.mkdir(exist_ok=True)
+    with (TOOLS / "prepare.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def works(python: Path) -> bool:
+    """Tell whether an environment's interpreter runs and is new enough."""
+    return python.exists() and succeeds(
+        str(python), "-c", f"import sys; sys.exit(sys.version_info < {PYTHON_MIN})"
+    )
+
+
+def run(*command: str) -> None:
+    """Run a command; raise with its text when it fails."""
+    if not succeeds(*command, quiet=False):
+        raise CannotPrepareError(f"This failed: {' '.join(command)}")
+
+
+def succeeds(*command: str, quiet: bool = True) -> bool:
+    """Run a command without a standard input and tell whether it went well."""
+    output = subprocess.DEVNULL if quiet else None
+    done = subprocess.run(
+        command,
+        check=False,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+    )
+    return done.returncode == 0
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of every command: uv trusts the system's certificates, as pip does."""
+    defaults = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    if has_certificates():
+        defaults["UV_SYSTEM_CERTS"] = "1"
+    return defaults | os.environ
+
+
+def has_certificates() -> bool:
+    """Tell whether the system has certificates of its own; where it has none, uv's must do."""
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile or (paths.capath and any(Path(paths.capath).iterdir())))
+
+
+def say(text: str) -> None:
+    """Print one line about what happens now."""
+    print(f"perdure: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
