@@ -1,0 +1,1 @@
+"""What the product is measured against: three plain proxies that store nothing."""
