@@ -1,6 +1,7 @@
-"""Refresh requirements/*.txt: every package at its newest fitting version, with hashes, for any platform.
+"""Refresh requirements/*.txt: the newest versions that fit, with hashes, for any platform.
 
-`make lock`. One resolution for development; the smaller sets are cut out of it, so that they cannot differ.
+`make lock`. One resolution for development; the smaller sets are cut out of it, so that they
+cannot differ.
 """
 
 from __future__ import annotations

