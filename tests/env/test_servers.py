@@ -92,13 +92,13 @@ def litellm(free_port: int, tmp_path: Path) -> Iterator[httpx.Client]:
     with (
         log.open("wb") as output,
         subprocess.Popen(command, stdout=output, stderr=output) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=10) as client,
     ):
-        with httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=10) as client:
-            try:
-                wait_until_alive(client, server)
-                yield client
-            finally:
-                server.terminate()
+        try:
+            wait_until_alive(client, server)
+            yield client
+        finally:
+            server.terminate()
 
 
 def wait_until_alive(client: httpx.Client, server: subprocess.Popen[bytes]) -> None:
