@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from subprocess import DEVNULL
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -141,7 +142,7 @@ def find_pip() -> list[str]:
 
 def install(venv: Path, requirements: str) -> None:
     """Install pinned, hashed packages into an environment, with uv, or with pip where uv fails."""
-    if succeeds(*uv_pip(venv), *pinned(requirements), quiet=False):
+    if succeeds(*uv_pip(venv), *pinned(requirements), stderr=None):
         return
     say("uv could not install them; trying pip, which has its own settings for proxies and mirrors")
     run(*find_pip()[:3], "--python", str(venv / "bin" / "python"), "install", *pinned(requirements))
@@ -167,8 +168,8 @@ def apt_install(*packages: str) -> None:
     apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
     apt += ["-o", f"DPkg::Lock::Timeout={APT_LOCK_WAIT_S}"]
     # One broken optional repository fails the whole update; the install tells what matters.
-    succeeds(*apt, "update", quiet=False)
-    run(*apt, "install", "--yes", "--no-install-recommends", *packages)
+    succeeds(*apt, "update", stderr=None)
+    run(*apt, "install", "--yes", "--no-install-recommends", *packages, stdout=DEVNULL)
 
 
 def root_prefix() -> list[str] | None:
@@ -222,22 +223,21 @@ def works(python: Path) -> bool:
     )
 
 
-def run(*command: str) -> None:
+def run(*command: str, stdout: int | None = None) -> None:
     """Run a command; raise with its text when it fails."""
-    if not succeeds(*command, quiet=False):
+    if not succeeds(*command, stdout=stdout, stderr=None):
         raise CannotPrepareError(f"This failed: {' '.join(command)}")
 
 
-def succeeds(*command: str, quiet: bool = True) -> bool:
+def succeeds(*command: str, stdout: int | None = DEVNULL, stderr: int | None = DEVNULL) -> bool:
     """Run a command without a standard input and tell whether it went well."""
-    output = subprocess.DEVNULL if quiet else None
     done = subprocess.run(
         command,
         check=False,
         env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
+        stdin=DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
     )
     return done.returncode == 0
 

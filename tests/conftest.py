@@ -21,7 +21,10 @@ from scripts.prepare import find_browser
 SESSION_MARK = "TESTS_SESSION_ID"
 LEFTOVER_GRACE_S = 5
 
-pytest.register_assert_rewrite("tests")
+# Suites and fakes that are imported, not collected, explain their failures too.
+pytest.register_assert_rewrite(
+    *(f"tests.{kind}" for kind in ("unit", "contract", "flow", "e2e", "chaos"))
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
