@@ -1,0 +1,36 @@
+"""Waiting for facts: a test never sleeps for a time, it waits until something is so, or fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(
+    fact: Callable[[], Awaitable[T]],
+    *,
+    within_s: float,
+    what: str,
+    every_s: float = 0.02,
+) -> T:
+    """Ask for a fact until it is truthy, and return it.
+
+    Args:
+        fact: asked again and again.
+        within_s: seconds after which the test fails.
+        what: the fact in words, for the failure.
+        every_s: seconds between two looks.
+
+    """
+    deadline = time.monotonic() + within_s
+    while True:
+        found = await fact()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s} s: {what} (last look: {found!r})")
+        await asyncio.sleep(every_s)
