@@ -4,6 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN    := .venv/bin
 PREPARE = $(PYTHON) scripts/prepare.py
 
+# Where a bare PATH has no place for `useradd`, which PostgreSQL's wheel calls when run as root.
+export PATH := $(PATH):/usr/sbin:/sbin
+
 # Passed on: make run HOST=0.0.0.0 PORT=9000 ARGS="--upstream URL --model NAME"; make test ARGS="-k tail"
 HOST ?=
 PORT ?=

@@ -23,7 +23,7 @@ LEFTOVER_GRACE_S = 5
 
 # Suites and fakes that are imported, not collected, explain their failures too.
 pytest.register_assert_rewrite(
-    *(f"tests.{kind}" for kind in ("unit", "contract", "flow", "e2e", "chaos"))
+    *(f"tests.{kind}" for kind in ("unit", "contract", "flow", "e2e", "chaos", "world", "upstream"))
 )
 
 

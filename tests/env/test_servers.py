@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,6 +24,12 @@ model_list:
   - model_name: demo
     litellm_params: {model: openai/demo, api_key: none, mock_response: The answer is 42.}
 """
+LITELLM_KEY = "sk-0123456789abcdef0123456789abcdef"
+# Without the second it would ask the internet for a price list.
+LITELLM_ENVIRONMENT = {
+    "LITELLM_MASTER_KEY": LITELLM_KEY,
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
 # As root there is no sandbox; the rest keeps the browser from looking for hosts of its own.
 BROWSER_FLAGS = [
     "--no-sandbox",
@@ -89,27 +96,28 @@ def litellm(free_port: int, tmp_path: Path) -> Iterator[httpx.Client]:
     config, log = tmp_path / "litellm.yaml", tmp_path / "litellm.log"
     config.write_text(LITELLM_CONFIG)
     command = [LITELLM, "--config", config, "--host", "127.0.0.1", "--port", str(free_port)]
+    env = os.environ | LITELLM_ENVIRONMENT
+    key = {"Authorization": f"Bearer {LITELLM_KEY}"}
     with (
         log.open("wb") as output,
-        subprocess.Popen(command, stdout=output, stderr=output) as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{free_port}", timeout=10) as client,
+        subprocess.Popen(command, env=env, stdout=output, stderr=output) as server,
+        httpx.Client(base_url=f"http://127.0.0.1:{free_port}", headers=key, timeout=10) as client,
     ):
         try:
-            wait_until_alive(client, server)
+            assert is_alive_in_time(client, server), log.read_text()
             yield client
         finally:
             server.terminate()
 
 
-def wait_until_alive(client: httpx.Client, server: subprocess.Popen[bytes]) -> None:
-    """Ask until LiteLLM answers; importing it takes ten seconds."""
+def is_alive_in_time(client: httpx.Client, server: subprocess.Popen[bytes]) -> bool:
+    """Ask until LiteLLM answers or ends; importing it takes ten seconds."""
     while server.poll() is None:
         try:
-            if client.get("/health/liveliness").is_success:
-                return
+            return client.get("/health/liveliness").is_success
         except httpx.TransportError:
             time.sleep(0.1)  # sleep: between two questions to a server that is starting
-    pytest.fail(f"LiteLLM ended with {server.returncode}")
+    return False
 
 
 @pytest.mark.timeout(120)
