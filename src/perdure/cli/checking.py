@@ -1,0 +1,234 @@
+"""`check`: what is in force, what is reachable, what is wrong; with or without a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from perdure.cli.exits import ExitCode
+from perdure.cli.remote import Lost, Remote
+from perdure.errors import PerdureError
+from perdure.settings import PREFIX, AgentSettings, Settings, load
+
+SQLITE_MIN = (3, 51, 3)
+FREE_BYTES_MIN = 200_000_000
+MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "wrong": ("✗", "red")}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the report; `hint` says what to do when it is wrong."""
+
+    verdict: Literal["ok", "note", "wrong"]
+    about: str
+    detail: str
+    hint: str = ""
+
+
+def check(config: Path | None, data_dir: Path | None, *, as_json: bool) -> int:
+    """Report; return 1 when something is wrong."""
+    overrides = {} if data_dir is None else {"data_dir": data_dir}
+    try:
+        settings = load(config, overrides)
+    except PerdureError as error:
+        findings = [Finding("wrong", "settings", error.detail, "See docs/settings.md.")]
+    else:
+        findings = [*_in_force(settings, config, overrides), *asyncio.run(_reach(settings))]
+    _print(findings, as_json=as_json)
+    wrong = any(finding.verdict == "wrong" for finding in findings)
+    return ExitCode.FAILED if wrong else ExitCode.OK
+
+
+def _in_force(
+    settings: Settings,
+    config: Path | None,
+    overrides: Mapping[str, Any],
+) -> Iterator[Finding]:
+    """Yield what can be told without any connection."""
+    for name, value, source in _sources(settings, config, overrides):
+        yield Finding("note", name, f"{value}  ({source})")
+    yield _sqlite()
+    yield from _data(settings)
+    yield _ui()
+
+
+def _sources(
+    settings: Settings,
+    config: Path | None,
+    overrides: Mapping[str, Any],
+) -> Iterator[tuple[str, object, str]]:
+    """Yield (setting, value, where it comes from): the basic ones and all that were set."""
+    variables = {
+        name[len(PREFIX) :].lower().replace("__", "."): f"variable {name}"
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX)
+    }
+    file = config or Path("perdure.toml")
+    written = dict.fromkeys(_leaves(tomllib.loads(file.read_text())), str(file)) if file.is_file() else {}
+    flags = dict.fromkeys(overrides, "flag")
+    basic = dict.fromkeys(("host", "port", "data_dir", "store_url", "auth.mode"), "default")
+    for name, source in {**basic, **written, **variables, **flags}.items():
+        found, value = _value(settings, name)
+        if found:
+            yield name, value, source
+
+
+def _leaves(table: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}"
+
+
+def _value(settings: Settings, name: str) -> tuple[bool, object]:
+    """Return whether the setting exists, and its value; keys in headers are not shown."""
+    value: Any = settings
+    for key in name.split("."):
+        if isinstance(value, dict):
+            value = value.get(key)
+        else:
+            value = getattr(value, key, None)
+        if value is None:
+            return False, None
+    return True, "(hidden)" if ".headers" in name else value
+
+
+def _sqlite() -> Finding:
+    import apsw  # noqa: PLC0415
+
+    version = apsw.sqlite_lib_version()
+    detail = f"{version} (apsw {apsw.apsw_version()})"
+    if tuple(int(part) for part in version.split(".")[:3]) < SQLITE_MIN:
+        return Finding("wrong", "SQLite", detail, "Needs 3.51.3 or later: pip install -U apsw")
+    return Finding("ok", "SQLite", detail)
+
+
+def _data(settings: Settings) -> Iterator[Finding]:
+    file = settings.sqlite_path
+    folder = file.parent.resolve()
+    at = folder
+    while not at.exists():
+        at = at.parent
+    if not os.access(at, os.W_OK):
+        hint = "Choose another one with --data-dir, or change its permissions."
+        yield Finding("wrong", "data folder", f"{folder} is not writable", hint)
+        return
+    free = shutil.disk_usage(at).free
+    few = free < FREE_BYTES_MIN
+    yield Finding(
+        "wrong" if few else "ok",
+        "data folder",
+        f"{folder}, {free / 1e9:.1f} GB free",
+        "Free some space: without it questions are refused." if few else "",
+    )
+    size = f"{file.stat().st_size / 1e6:.1f} MB" if file.exists() else "made at the first start"
+    yield Finding("note", "database", f"{file.name}, {size}")
+
+
+def _ui() -> Finding:
+    built = (Path(__file__).parent.parent / "static" / "index.html").is_file()
+    return Finding("ok" if built else "note", "web UI", "built" if built else "not built (make run)")
+
+
+async def _reach(settings: Settings) -> list[Finding]:
+    """Return what connections tell: the port, and every agent, asked at the same time."""
+    agents = [_agent(name, agent) for name, agent in settings.agents.items()]
+    if not agents:
+        return [await _port(settings), Finding("ok", "agent guide", "built in")]
+    return list(await asyncio.gather(_port(settings), *agents))
+
+
+async def _port(settings: Settings) -> Finding:
+    about, url = f"port {settings.port}", f"http://{settings.host}:{settings.port}"
+    if settings.port == 0 or _bindable(settings.host, settings.port):
+        return Finding("ok", about, f"free on {settings.host}; no server runs there")
+    try:
+        async with Remote(url) as remote:
+            ready = await remote.status("/readyz")
+    except (Lost, PerdureError):
+        hint = "Stop that program or choose another port: perdure serve --port 8001"
+        return Finding("wrong", about, "taken by another program", hint)
+    if ready == 200:  # noqa: PLR2004  # HTTP's own number
+        return Finding("ok", about, f"a Perdure server runs at {url} and is ready")
+    return Finding("wrong", about, f"{url} answers {ready} to /readyz", "See the server's log.")
+
+
+def _bindable(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+async def _agent(name: str, agent: AgentSettings) -> Finding:
+    about = f"agent {name}"
+    if agent.handler == "openai":
+        return await _upstream(about, agent)
+    if agent.handler == "python":
+        return _module(about, agent.module)
+    return Finding("ok", about, "built in")
+
+
+def _module(about: str, module: str) -> Finding:
+    name = module.partition(":")[0]
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = bool(name) and importlib.util.find_spec(name) is not None
+    except ImportError:
+        found = False
+    finally:
+        sys.path.pop(0)
+    if found:
+        return Finding("ok", about, f"module {name} is there")
+    return Finding("wrong", about, f"there is no module {name!r}", "Set agents.ID.module.")
+
+
+async def _upstream(about: str, agent: AgentSettings) -> Finding:
+    if agent.api_key_env and not os.environ.get(agent.api_key_env):
+        hint = f"Set it before the start: export {agent.api_key_env}=…"
+        return Finding("wrong", about, f"the variable {agent.api_key_env} is not set", hint)
+    key = os.environ.get(agent.api_key_env, "") if agent.api_key_env else ""
+    headers = dict(agent.headers) | ({"Authorization": f"Bearer {key}"} if key else {})
+    try:
+        async with Remote(agent.base_url) as remote:
+            status = await remote.status("/models", headers)
+    except (Lost, PerdureError) as error:
+        hint = "Start that server or correct agents.ID.base_url."
+        return Finding("wrong", about, f"{agent.base_url} cannot be reached ({error})", hint)
+    if status in (401, 403):
+        hint = "Check the key in the variable that agents.ID.api_key_env names."
+        return Finding("wrong", about, f"{agent.base_url} refuses the key ({status})", hint)
+    return Finding("ok", about, f"{agent.base_url} answers; model {agent.model}")
+
+
+def _print(findings: list[Finding], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(finding) for finding in findings]))
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(soft_wrap=True, highlight=False)
+    width = max(len(finding.about) for finding in findings)
+    for finding in findings:
+        mark, style = MARKS[finding.verdict]
+        console.print(Text(f"{mark} {finding.about:<{width}}  {finding.detail}", style=style))
+        if finding.hint:
+            console.print(Text(f"  {'':<{width}}  {finding.hint}"))
+    wrong = sum(finding.verdict == "wrong" for finding in findings)
+    console.print("Nothing is wrong." if not wrong else f"{wrong} wrong.")
