@@ -184,6 +184,13 @@ static bool stream_chunk(connection *c) {
     return connection_send(c, t->data, t->length);
 }
 
+/* The first chunk comes at once, the second after a part of the period that differs from stream to stream:
+ * streams begun at even distances would otherwise tick together. */
+static uint64_t phase(uint64_t number, uint64_t period) {
+    uint64_t mixed = (number + 1) * 0x9E3779B97F4A7C15ull;
+    return period / 1000 * (1 + (mixed >> 32) % 1000);
+}
+
 /* The client reads too slowly: the stream waits for EPOLLOUT and goes on from there, without a race to catch up. */
 static void stream_tick(connection *c, uint64_t now) {
     if (c->blocked) return;
@@ -195,7 +202,8 @@ static void stream_tick(connection *c, uint64_t now) {
         return;
     }
     if (now - c->due_ns > stats.late_max_ns) stats.late_max_ns = now - c->due_ns;
-    uint64_t period = 1000000000ull / c->plan.rate, due = c->due_ns + period;
+    uint64_t period = 1000000000ull / c->plan.rate;
+    uint64_t due = c->due_ns + (c->next ? period : phase(c->number, period));
     if (stream_chunk(c)) schedule(c, due + 1000000000ull < now ? now : due);
 }
 

@@ -6,12 +6,12 @@ It copies the upstream's bytes to the reader and keeps nothing. No framework, no
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httptools
 
-type_scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
 UPSTREAM = urlsplit(os.environ["BENCH_UPSTREAM"])
 BUFFER_BYTES_MAX = 256 * 1024
 _idle: list["Upstream"] = []
@@ -30,8 +30,7 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the response that was under way, and never use the connection again."""
@@ -98,24 +97,24 @@ class Upstream(asyncio.Protocol):
 async def _connection() -> Upstream:
     if _idle:
         return _idle.pop()
-    loop = asyncio.get_running_loop()
-    _, upstream = await loop.create_connection(Upstream, UPSTREAM.hostname, UPSTREAM.port)
+    loop, host, port = asyncio.get_running_loop(), UPSTREAM.hostname or "", UPSTREAM.port or 80
+    _, upstream = await loop.create_connection(Upstream, host, port)
     return upstream
 
 
-async def _request_body(receive: Callable[[], Awaitable[type_scope]]) -> bytes:
+async def _request_body(receive: Callable[[], Awaitable[Message]]) -> bytes:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body
 
 
 async def app(
-    scope: type_scope,
-    receive: Callable[[], Awaitable[type_scope]],
-    send: Callable[[type_scope], Awaitable[None]],
+    scope: Message,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
 ) -> None:
     """Pass one chat completion through."""
     if scope["type"] != "http":

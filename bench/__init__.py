@@ -1,0 +1,1 @@
+"""The benchmark: `make bench` measures the product beside plain proxies, in the same run."""
