@@ -37,9 +37,7 @@ def honest_events():
         event(8, "output_text.delta", output_index=1, delta="llo"),
         event(9, "output_text.done", output_index=1, text="Hello"),
         event(10, "output_item.done", output_index=1, item=item(1, "completed", "Hello")),
-        event(
-            11, "completed", response={"status": "completed", "output": [item(1, "", "Hello")]}
-        ),
+        event(11, "completed", response={"status": "completed", "output": [item(1, "", "Hello")]}),
     ]
 
 
@@ -82,7 +80,8 @@ def test_an_honest_story_raises_no_complaint(log, record):
     poller = polled(
         (-1, "queued", ""),
         (3, "streaming", "Hel"),
-        (5, "streaming", ""),
+        (5, "streaming", "Hel"),
+        (6, "streaming", ""),
         (7, "streaming", "He"),
         (11, "completed", "Hello"),
     )

@@ -1,1 +1,1 @@
-"""The world around a real server: its process, a scripted upstream, clients that remember, an oracle."""
+"""The world around a real server: its process, an upstream, clients that remember, an oracle."""

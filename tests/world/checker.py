@@ -15,9 +15,9 @@ from typing import Any
 
 from tests.world.records import TERMINAL_STATUSES, TERMINAL_TYPES, Partial, Record, Shown, canonical
 
-DELTA = "response.output_text.delta"
+DELTAS = {"response.output_text.delta", "response.refusal.delta"}
 ADDED = "response.output_item.added"
-DONE = "response.output_item.done"
+BEGUN = "response.in_progress"
 
 
 @dataclass(frozen=True)
@@ -50,53 +50,51 @@ class Log:
 
     @property
     def attempts(self) -> int:
-        return sum(event["type"] == "response.in_progress" for event in self.parsed)
+        return sum(event["type"] == BEGUN for event in self.parsed)
 
 
 def text_of_output(output: Iterable[dict[str, Any]]) -> str:
     """Return the concatenated text of the messages among output items."""
     messages = (item for item in output if item["type"] == "message")
-    return "".join(part.get("text", "") for item in messages for part in item["content"])
+    parts = (part for item in messages for part in item["content"])
+    return "".join(part.get("text") or part.get("refusal") or "" for part in parts)
 
 
 class Items:
-    """The texts that a log builds up, by item; knows them at every number."""
+    """The texts that a log builds up, by item; knows the answer's text at every number.
+
+    The answer is what the newest attempt with any item says; an abandoned attempt's text counts
+    only until the next one has an item.
+    """
 
     def __init__(self, events: Sequence[dict[str, Any]]) -> None:
-        self.sizes: list[dict[int, int]] = []
         self.texts: dict[int, str] = {}
-        self.abandoned: dict[int, int] = {}
-        sizes: dict[int, int] = {}
-        for number, event in enumerate(events):
-            sizes = self._take(number, event, sizes)
-            self.sizes.append(sizes)
+        self._attempts: dict[int, int] = {}
+        self._sizes: list[dict[int, int]] = []
+        attempt, sizes = 0, dict[int, int]()
+        for event in events:
+            attempt += event["type"] == BEGUN
+            sizes = self._take(event, attempt, sizes)
+            self._sizes.append(sizes)
 
-    def _take(self, number: int, event: dict[str, Any], sizes: dict[int, int]) -> dict[int, int]:
-        index = event.get("output_index", -1)
-        if event["type"] == ADDED and event["item"]["type"] == "message":
-            self.texts[index] = ""
-            return {**sizes, index: 0}
-        if event["type"] == DELTA:
+    def _take(self, event: dict[str, Any], attempt: int, sizes: dict[int, int]) -> dict[int, int]:
+        """Return the sizes of all items' texts after an event."""
+        if event["type"] == ADDED:
+            index = event["output_index"]
+            self._attempts[index], self.texts[index] = attempt, ""
+        elif event["type"] in DELTAS:
+            index = event["output_index"]
             self.texts[index] = self.texts.get(index, "") + event["delta"]
-            return {**sizes, index: len(self.texts[index])}
-        if event["type"] == DONE and event["item"].get("status") == "incomplete":
-            self.abandoned[index] = number
-        return sizes
+        else:
+            return sizes
+        return {**sizes, index: len(self.texts[index])}
 
-    def texts_at(self, number: int) -> set[str]:
-        """Return what a client may rightly show after event `number`.
-
-        The text of the newest item; of all items; or of all that were not abandoned by then (an
-        item that ends unfinished because the request ends keeps its text).
-        """
-        sizes = self.sizes[number]
-        parts = {index: self.texts[index][:size] for index, size in sorted(sizes.items())}
-        newest = parts[max(parts)] if parts else ""
-        standing = [text for index, text in parts.items() if self._stands(index, number)]
-        return {newest, "".join(parts.values()), "".join(standing)}
-
-    def _stands(self, index: int, number: int) -> bool:
-        return self.abandoned.get(index, number + 1) > number
+    def text_at(self, number: int) -> str:
+        """Return the answer's text after event `number`; -1 = before any."""
+        sizes = self._sizes[number] if number >= 0 else {}
+        newest = max((self._attempts.get(index, 0) for index in sizes), default=0)
+        told = (index for index in sorted(sizes) if self._attempts.get(index, 0) == newest)
+        return "".join(self.texts[index][: sizes[index]] for index in told)
 
 
 def log_complaints(log: Log) -> list[str]:
@@ -136,13 +134,12 @@ def _texts(log: Log) -> list[str]:
     found = []
     for event in log.parsed:
         if event["type"] == "response.output_text.done":
-            told = log.items.texts.get(event["output_index"], "")
-            if event["text"] != told:
-                found.append(f"item {event['output_index']} closes with another text than its deltas")
-    if log.parsed and "response" in log.end and log.end["type"] in TERMINAL_TYPES:
-        allowed = log.items.texts_at(len(log.events) - 1)
-        if log.text not in allowed | {"".join(log.items.texts.values())}:
-            found.append(f"the terminal event's text ({len(log.text)}) is not what was streamed")
+            index = event["output_index"]
+            if event["text"] != log.items.texts.get(index, ""):
+                found.append(f"item {index} closes with another text than its deltas")
+    ended = log.end["type"] in TERMINAL_TYPES
+    if ended and log.text != log.items.text_at(len(log.events) - 1):
+        found.append(f"the terminal event's text ({len(log.text)}) is not what was streamed")
     return found
 
 
@@ -204,8 +201,7 @@ def _partial(partial: Partial, log: Log) -> list[str]:
         return [f"a partial was taken at {partial.number}, which the log does not have"]
     if partial.status in TERMINAL_STATUSES:
         return [] if partial.text == log.text else ["its last text is not the final one"]
-    allowed = log.items.texts_at(partial.number) if partial.number >= 0 else {""}
-    if partial.text not in allowed:
+    if partial.text != log.items.text_at(partial.number):
         return [f"the partial at {partial.number} ({partial.status}) is not the log's text there"]
     return []
 
@@ -216,8 +212,8 @@ def clash_complaints(records: Iterable[Record]) -> list[str]:
     found = []
     for record in records:
         for shown in record.shown:
-            spelled = canonical(shown.data)
-            if seen.setdefault((record.request_id, shown.number), spelled) != spelled:
+            first = seen.setdefault((record.request_id, shown.number), shown.data)
+            if first != shown.data and canonical(first) != canonical(shown.data):
                 found.append(f"{record.request_id}: number {shown.number} stood for two contents")
     return found
 

@@ -41,7 +41,7 @@ class Reader:
     ) -> None:
         self.url = url
         self.record = record
-        self.dice = dice or random.Random(0)  # noqa: S311 seeded on purpose
+        self.dice = dice or random.Random(0)
         self.fickle = fickle
         self.headers = dict(headers or {})
         self.refused = False
@@ -146,7 +146,7 @@ class WsReader(Reader):
         fresh = self.snapshot and not self.record.shown and self.record.after < 0
         after = None if fresh else self.record.cursor
         try:
-            async with self._connection(after) as connection:
+            async with self.connection(after) as connection:
                 ended = await self._read(connection)
         except LOST as lost:
             ended = f"refused {type(lost).__name__}"
@@ -157,7 +157,7 @@ class WsReader(Reader):
             ended = f"refused {type(refusal).__name__}"
         self.record.window(after, ended)
 
-    def _connection(self, after: int | None) -> ws_connect:
+    def connection(self, after: int | None) -> ws_connect:
         base = self.url.replace("http", "ws", 1)
         query = "" if after is None else f"?after={after}"
         target = f"{base}/api/requests/{self.record.request_id}/stream{query}"

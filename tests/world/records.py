@@ -46,7 +46,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One connection: the cursor it began from and how it ended (`whole`, `cut`, `204`, `ws 1012`)."""
+    """One connection: its cursor and how it ended (`whole`, `cut`, `204`, `ws 1012`)."""
 
     after: int | None
     ended: str

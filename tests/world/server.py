@@ -1,4 +1,4 @@
-"""A real `perdure serve` process: started on a data directory, killed, paused, drained, restarted."""
+"""A real `perdure serve` process: started on a folder, killed, paused, drained, restarted."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Process:
         self.starts += 1
         path = self.folder / f"{self.name}-{self.starts}.log"
         with path.open("wb") as output:
-            self.child = subprocess.Popen(  # noqa: S603 our own module, no shell
+            self.child = subprocess.Popen(
                 command, cwd=ROOT, env=environment(**more), stdout=output, stderr=output
             )
 
@@ -79,8 +79,9 @@ class Process:
 
     def story(self, characters: int = 4000) -> str:
         """Return the end of the output of every start, for a failure's report."""
-        paths = sorted(self.folder.glob(f"{self.name}-*.log"), key=lambda path: path.stat().st_mtime)
-        return "\n".join(f"--- {path.name}\n{_tail(path, characters)}" for path in paths[-4:])
+        starts = range(max(1, self.starts - 3), self.starts + 1)
+        paths = [self.folder / f"{self.name}-{start}.log" for start in starts]
+        return "\n".join(f"--- {path.name}\n{_tail(path, characters)}" for path in paths)
 
 
 def _tail(path: Path, characters: int) -> str:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def eventually(
-    fact: Callable[[], Awaitable[T]],
+    fact: Callable[[], Awaitable[T | None]],
     *,
     within_s: float,
     what: str,

@@ -123,7 +123,7 @@ class World:
         )
 
     def reader(self, kind: str, request_id: str, *, fickle: bool = False, **more: Any) -> Reader:
-        """Return a new reader (`sse`, `ws`, `ws log`, `poll`, `long poll`) whose record is judged."""
+        """Return a new reader whose record will be judged; `kind` is a key of `makers`."""
         makers: dict[str, tuple[type[Reader], JSON]] = {
             "sse": (SseReader, {}),
             "ws": (WsReader, {"snapshot": True}),
@@ -134,7 +134,7 @@ class World:
         maker, options = makers[kind]
         record = Record(request_id, f"{kind} {len(self.records)}")
         self.records.append(record)
-        dice = random.Random(self.rng.random())  # noqa: S311 seeded on purpose
+        dice = random.Random(self.rng.random())
         options = {"headers": self.api.headers, **options, **more}
         return maker(self.server.url, record, dice=dice, fickle=fickle, **options)
 
@@ -185,7 +185,7 @@ class World:
         for request_id, log in logs.items():
             script = self.accepted[request_id]["script"]
             assert log.end["type"] == "response.completed", (request_id, log.end)
-            assert log.items.texts_at(len(log.events) - 1) & {whole(script)}, request_id
+            assert log.text == whole(script), request_id
             assert (await self.api.request(request_id))["final_response"] == whole(script)
         return logs
 
