@@ -45,7 +45,7 @@ soak: setup ## Run the long randomised tests as well (ARGS to pytest)
 
 lock: ## Refresh the pins in requirements/
 	@$(PREPARE) dev
-	@$(BIN)/python scripts/lock.py
+	@$(BIN)/python -m scripts.lock
 
 clean: ## Remove what the other targets made
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build test-results

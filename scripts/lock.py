@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from prepare import ROOT, VENV, environment
+from scripts.prepare import ROOT, VENV, environment
 
 COMPILE = [
     *(str(VENV / "bin" / "uv"), "pip", "compile", "--quiet", "--upgrade"),

@@ -34,7 +34,8 @@ Documented = Function | ast.ClassDef
 def tracked() -> tuple[Path, ...]:
     """Return every file that git tracks or would track; without git, those of our own folders."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
-        return tuple(path for top in FOLDERS for path in (ROOT / top).rglob("*") if path.is_file())
+        below = (path for top in FOLDERS for path in (ROOT / top).rglob("*"))
+        return tuple(path for path in below if path.is_file() and path.suffix != ".pyc")
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     paths = (ROOT / name for name in listed.split("\0") if name)

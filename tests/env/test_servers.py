@@ -95,7 +95,8 @@ def litellm(free_port: int, tmp_path: Path) -> Iterator[httpx.Client]:
     """Start LiteLLM's proxy with a scripted model; yield a client of it."""
     config, log = tmp_path / "litellm.yaml", tmp_path / "litellm.log"
     config.write_text(LITELLM_CONFIG)
-    command = [LITELLM, "--config", config, "--host", "127.0.0.1", "--port", str(free_port)]
+    address = ["--host", "127.0.0.1", "--port", str(free_port)]
+    command = [str(LITELLM), "--config", str(config), *address]
     env = os.environ | LITELLM_ENVIRONMENT
     key = {"Authorization": f"Bearer {LITELLM_KEY}"}
     with (
