@@ -48,7 +48,7 @@ Chunk n's text is `word(n, script)`, e.g. `w7 `, so loss, doubling and disorder 
 is `text_of(script)`. A last message of role assistant is continued after the words it holds.
 
 **The log**: `GET /log` returns `{"calls": [...]}`, see `Call`; with `?calls=2&closed=1&wait_s=5` it
-waits until so many calls have begun and ended. Times are unix seconds. `GET /v1/models` answers too.
+waits until so many calls have begun and ended. Times are unix seconds. There is `GET /v1/models`.
 """
 
 from tests.upstream.script import Script, text_of, word

@@ -75,8 +75,8 @@ def _fault(script: Script, fault: str) -> Iterator[Step]:
 def _ending(script: Script) -> Iterator[Step]:
     for index, call in enumerate(script.tool_calls):
         for position, piece in enumerate(["", *_pieces(call["arguments"])]):
-            head = {"index": index, "function": {}} if position else _call(index, call)
-            part = head | {"function": head["function"] | {"arguments": piece}}
+            part: dict[str, Any] = {"index": index} if position else _call(index, call)
+            part["function"] = part.get("function", {}) | {"arguments": piece}
             yield "frame", _chunk(script, {"tool_calls": [part]})
     if reason := _reason(script):
         usage = _usage(script) if script.usage == "each" else None
