@@ -31,10 +31,12 @@ test: setup ## Run every test: real databases, real browser (ARGS to pytest)
 
 check: ## Run the quick checks: format, lint, types, style, imports, fast tests
 	@$(PREPARE) dev
-	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q tests/test_tidy.py $(wildcard tests/unit tests/contract) $(ARGS)
+	@failed=; \
+	$(BIN)/ruff format --check . || failed="$$failed format"; \
+	$(BIN)/ruff check . || failed="$$failed lint"; \
+	$(BIN)/mypy || failed="$$failed types"; \
+	$(BIN)/python -m pytest -q tests/test_tidy.py $(wildcard tests/unit tests/contract) $(ARGS) || failed="$$failed tests"; \
+	test -z "$$failed" || { echo "make check failed:$$failed" >&2; exit 1; }
 
 bench: ## Measure, beside a baseline measured in the same run (ARGS)
 	@$(PREPARE) dev
