@@ -80,7 +80,7 @@ class SseReader(Reader):
     async def window(self) -> None:
         after = self.record.cursor
         try:
-            response = await self._open(after)
+            response = await self.open(after)
         except LOST as lost:
             self.record.window(after, f"refused {type(lost).__name__}")
             return
@@ -90,7 +90,7 @@ class SseReader(Reader):
             response.drop()
         self.record.window(after, ended)
 
-    async def _open(self, after: int) -> wire.Response:
+    async def open(self, after: int) -> wire.Response:
         headers = {"Accept": "text/event-stream", **self.headers}
         if after >= 0:
             headers["Last-Event-ID"] = str(after)
@@ -182,7 +182,9 @@ class WsReader(Reader):
                     return "dropped"
         except websockets.ConnectionClosed:
             pass
-        return f"ws {connection.close_code}"
+        code = connection.close_code or 0
+        self.refused = 4400 <= code < 4500
+        return f"ws {code}"
 
     def _take(self, message: dict[str, Any]) -> None:
         if "event" in message:
