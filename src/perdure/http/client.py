@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ class Response:
     Attributes:
         status: the HTTP status, e.g. 200.
         headers: by name, in any case.
+        receive: call and await it for the next bytes of the body; b"" = the end.
 
     """
 
@@ -33,14 +34,14 @@ class Response:
         self.headers: Headers = connection.headers
         self.finished = False
         self._connection = connection
-        self._receive = connection.receive
+        self.receive: Callable[[], Awaitable[bytes]] = connection.receive
 
     def __aiter__(self) -> Response:
         return self
 
     async def __anext__(self) -> bytes:
         """Return the next bytes of the body; several reads in one where the caller is late."""
-        data = await self._receive()
+        data = await self.receive()
         if not data:
             raise StopAsyncIteration
         return data
@@ -71,7 +72,7 @@ class Response:
 
     def detach(self) -> None:
         """Let go of the connection, which may serve the next request by now."""
-        self._receive = self._gone
+        self.receive = self._gone
 
     async def _gone(self) -> bytes:
         raise ResponseBroken(f"The response of {self._connection.name} was left before its end.")
