@@ -12,11 +12,16 @@ from perdure.items import Item, parses
 
 
 class Call(msgspec.Struct, eq=False):
-    """One tool call: pieces that are not in the log yet, and its item once it is opened."""
+    """One tool call.
+
+    `pieces` of its arguments are not in the log yet, `last` is the latest that was not blank,
+    `item` is its item once it is opened.
+    """
 
     name: str
     call_id: str
     pieces: list[str]
+    last: str = ""
     item: Item | None = None
 
 
@@ -47,8 +52,18 @@ class Calls:
             return None
         self._by_key[delta.key] = call
         call.name = call.name or delta.name
+        call.call_id = call.call_id or delta.call_id
         call.pieces.append(delta.arguments)
+        call.last = delta.arguments.strip() or call.last
         return call
+
+    def half(self, item: Item) -> bool:
+        """Say whether an open call's arguments still lack something."""
+        call = next((call for call in self._by_key.values() if call.item is item), None)
+        # The last character tells it most of the time; to parse at every piece would cost O(n²).
+        return call is not None and not (
+            call.last.endswith("}") and parses(item.parts[0].text.getvalue())
+        )
 
     def wait(self, call: Call) -> None:
         """Keep a call's pieces until the open item is closed."""
@@ -59,7 +74,7 @@ class Calls:
     def next(self) -> Call:
         """Return the call that has waited longest."""
         call = self.waiting.pop(0)
-        self.waiting_characters -= sum(map(len, call.pieces))
+        self.waiting_characters = sum(len(piece) for call in self.waiting for piece in call.pieces)
         return call
 
     def give_id(self, call_id: str) -> str:
@@ -82,11 +97,11 @@ def _successor(former: Call, delta: ToolCall) -> Call | None:
     A whole call is followed by a new one under its key. One that was closed too early is told
     again with all its pieces, in an item of its own; the half one does not count any more.
     """
-    arguments = former.item.head.get("arguments", "") if former.item else ""
+    arguments = former.item.head["arguments"] if former.item else ""
     whole = parses(arguments)
     if whole and not (delta.name or delta.call_id or delta.arguments.strip()):
         return None
-    other = (delta.name or former.name, delta.call_id or former.call_id)
-    if whole or other != (former.name, former.call_id):
+    same = delta.name in ("", former.name) and delta.call_id in ("", former.call_id)
+    if whole or not same:
         return Call(delta.name, delta.call_id, [])
-    return Call(former.name, former.call_id, [arguments])
+    return Call(former.name, former.call_id, [arguments], arguments)

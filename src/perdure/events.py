@@ -25,18 +25,21 @@ from perdure.deltas import (
     Trace,
     Usage,
 )
-from perdure.fold import Fold, fold, next_group
+from perdure.fold import Fold, fold
 from perdure.items import (
     REFUSAL,
     SUMMARY,
     TEXT,
-    Item,
+    Judge,
     Shape,
     answer,
+    broken,
     counted,
     empty_part,
-    parses,
+    left,
+    next_group,
     text_of,
+    whole,
 )
 from perdure.log import Log
 from perdure.model import JSON, Failure, Request, Status
@@ -93,11 +96,13 @@ class Builder:
         trace_id, usage, finish_reason: the latest that the agent told, None before.
         has_deltas: whether any delta here had content.
 
-    Every method that adds raises `ValueError` once the log has ended.
+    Raises `ValueError` if the log has no event 0; every method that adds, once it has ended.
 
     """
 
     def __init__(self, fold: Fold, now: Callable[[], float] = time.time) -> None:
+        if fold.sequence_number < 0:
+            raise ValueError("a log begins with response.created")
         self.trace_id: str | None = None
         self.usage: JSON | None = None
         self.finish_reason: str | None = None
@@ -125,9 +130,9 @@ class Builder:
 
     @property
     def text_bytes(self) -> int:
-        """Size of the answer so far, roughly: text, reasoning, tool arguments and tool results."""
+        """Size of the answer so far, roughly: all its items, and the text that it continues."""
         waiting = self._log.pieces_characters + self._calls.waiting_characters
-        return self._earlier_bytes + self._log.text_bytes + waiting
+        return self._earlier_bytes + self._log.content_bytes + waiting
 
     def take(self) -> list[bytes]:
         """Return the encoded events since the last call; adjacent text is one event."""
@@ -135,7 +140,7 @@ class Builder:
 
     def queued(self) -> None:
         """Tell that the answer waits for a worker again: handed over, or its worker is lost."""
-        self._close(_broken)
+        self._close(broken)
         self._lifecycle("response.queued", {"status": "queued"})
 
     def in_progress(
@@ -152,23 +157,26 @@ class Builder:
             continued: it goes on after the text of the former attempts instead of replacing it.
 
         """
-        self._close(_broken)
+        self._close(broken)
         continued = continued and attempt > 1
+        self._group = next_group(self._log.items, continued=continued)
+        self._begin_attempt()
         metadata = self._metadata
         if attempt > 1:
-            told = {"attempt": str(attempt), "reason": reason}
-            told["recovery"] = "continue" if continued else None
-            kept = {key: value for key, value in metadata.items() if key not in told}
-            metadata = kept | {key: value for key, value in told.items() if value is not None}
-        self._group = next_group(self._log.items, self._group, continued=continued)
-        self._begin_attempt()
+            recovery = "continue" if continued else None
+            told = {"attempt": str(attempt), "reason": reason, "recovery": recovery}
+            metadata = {key: value for key, value in (metadata | told).items() if value is not None}
         changes = {"status": "in_progress", "metadata": metadata}
         self._lifecycle("response.in_progress", changes)
 
     def add(self, delta: Delta) -> None:
         """Add what the agent said next."""
         # The hot path: more text of the open message is only put aside.
-        if type(delta) is Text and self._streams is Text and delta.item in ("", self._item):
+        if (
+            type(delta) is Text
+            and self._streams is Text
+            and (not delta.item or delta.item == self._item)
+        ):
             self._log.pieces.append(delta.text)
             self._log.pieces_characters += len(delta.text)
             return
@@ -198,7 +206,7 @@ class Builder:
             raise ValueError(f"{status} does not end a request")
         completed = status is Status.COMPLETED
         reason = _CUT_SHORT.get(self.finish_reason) if completed else None
-        self._close(_whole if completed and reason is None else _broken)
+        self._close(whole if completed and reason is None else broken)
         items = self._log.items
         output = counted(items, self._group) if completed else answer(items)
         if status is Status.FAILED:
@@ -231,9 +239,9 @@ class Builder:
 
     def _begin_attempt(self) -> None:
         items = self._log.items
-        self._calls = Calls(item.head["call_id"] for item in items if _is_call(item))
+        self._calls = Calls(item.head["call_id"] for item in items if item.is_call)
         self._earlier_bytes = len(text_of(counted(items, self._group)).encode())
-        self._log.text_bytes = 0
+        self._log.content_bytes = 0
         self.usage = None
         self.finish_reason = None
 
@@ -271,7 +279,7 @@ class Builder:
 
     def _begin(self, streams: type[Streamed], item: str | None) -> None:
         """Open an item for text; `item` None takes the first id that comes."""
-        self._close(_judged)
+        self._close(left)
         head, shape = _OPENINGS[streams]
         self._log.add(dict(head), self._group)
         self._log.add_part(empty_part(shape))
@@ -285,14 +293,18 @@ class Builder:
         self._log.annotate(delta.annotation)
 
     def _result(self, delta: ToolResult) -> None:
-        call_id = self._calls.given_id(delta.call_id)
-        # A result proves that its call was whole, whatever its arguments look like.
-        self._close(lambda item: "completed" if item.get("call_id") == call_id else _judged(item))
-        call_id = self._calls.given_id(delta.call_id)
+        given_id = self._calls.given_id
+
+        def answered(item: JSON) -> str:
+            # A result proves that its call was whole, whatever its arguments look like.
+            return "completed" if item.get("call_id") == given_id(delta.call_id) else left(item)
+
+        self._close(answered)
+        call_id = given_id(delta.call_id)
         head = {"type": "function_call_output", "call_id": call_id, "output": ""}
         self._log.add({**head, "status": "in_progress"}, self._group)
         self._log.close({"output": delta.output, "status": "completed"})
-        self._log.text_bytes += len(delta.output)
+        self._log.content_bytes += len(delta.output)
         self.has_deltas = True
 
     def _call(self, delta: ToolCall) -> None:
@@ -306,16 +318,14 @@ class Builder:
         self._calls.wait(call)
         # An open call that is not whole yet goes on; the others wait for it.
         while self._calls.waiting and not self._in_mid_call():
-            self._close_item(_judged)
+            self._close_item(left)
             self._open_call(self._calls.next())
 
     def _in_mid_call(self) -> bool:
-        item = self._log.open
-        if item is None or not _is_call(item):
-            return False
         if self._log.pieces:
             self._log.flush()
-        return not parses(item.parts[0].text.getvalue())
+        item = self._log.open
+        return item is not None and item.is_call and self._calls.half(item)
 
     def _open_call(self, call: Call) -> None:
         call_id = self._calls.give_id(call.call_id)
@@ -324,39 +334,19 @@ class Builder:
         self._log.write("".join(call.pieces))
         call.pieces.clear()
 
-    def _close(self, judge: Callable[[JSON], str]) -> None:
+    def _close(self, judge: Judge) -> None:
         """Close the open item and, one by one, the calls that wait for it."""
         self._close_item(judge)
         while self._calls.waiting:
             self._open_call(self._calls.next())
             self._close_item(judge)
 
-    def _close_item(self, judge: Callable[[JSON], str]) -> None:
+    def _close_item(self, judge: Judge) -> None:
         self._streams = None
         if self._log.open is not None:
             if self._log.pieces:
                 self._log.flush()
             self._log.close({"status": judge(self._log.open.json())})
-
-
-def _is_call(item: Item) -> bool:
-    return bool(item.head["type"] == "function_call")
-
-
-def _whole(_: JSON) -> str:
-    """Judge an item that the agent finished."""
-    return "completed"
-
-
-def _broken(_: JSON) -> str:
-    """Judge an item in which the attempt broke off."""
-    return "incomplete"
-
-
-def _judged(item: JSON) -> str:
-    """Judge an item after which the agent went on to another one."""
-    half = item["type"] == "function_call" and item["arguments"].strip()
-    return "incomplete" if half and not parses(item["arguments"]) else "completed"
 
 
 def _clean_failure(error: Failure | None) -> Failure | None:

@@ -6,7 +6,7 @@ An item has parts; text streams into a part. The arguments of a tool call count 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -114,7 +114,7 @@ class Item:
 
     Args:
         index: its `output_index`, never used again in this log.
-        group: which attempts' output it belongs to (see `answer`).
+        group: its attempt's; attempts that continue one another share one (see `answer`).
         head: the item as it was added.
 
     """
@@ -127,8 +127,13 @@ class Item:
         self.head = head
         self.done = False
         self.parts: list[Part] = []
-        if head["type"] == "function_call":
+        if self.is_call:
             self.parts.append(Part(ARGUMENTS, head))
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is a tool call."""
+        return bool(self.head["type"] == "function_call")
 
     def add_part(self, head: JSON) -> Part:
         """Begin a part."""
@@ -167,6 +172,26 @@ def parses(arguments: str) -> bool:
     return True
 
 
+Judge = Callable[[JSON], str]
+"""Decides with which status an item is closed."""
+
+
+def whole(_: JSON) -> str:
+    """Judge an item that the agent finished."""
+    return "completed"
+
+
+def broken(_: JSON) -> str:
+    """Judge an item in which the attempt broke off."""
+    return "incomplete"
+
+
+def left(item: JSON) -> str:
+    """Judge an item that the agent left for another one."""
+    half = item["type"] == "function_call" and item["arguments"].strip()
+    return "incomplete" if half and not parses(item["arguments"]) else "completed"
+
+
 def _broken_call(item: JSON) -> bool:
     return (
         item["type"] == "function_call"
@@ -181,18 +206,29 @@ def counted(items: Iterable[Item], group: int) -> list[JSON]:
     return [output for output in outputs if not _broken_call(output)]
 
 
-def latest_group(items: Sequence[Item]) -> int:
-    """Return the latest group in which anything counts, 0 if none."""
-    groups = sorted({item.group for item in items}, reverse=True)
-    return next((group for group in groups if counted(items, group)), 0)
-
-
-def answer(items: Sequence[Item]) -> list[JSON]:
+def answer(items: Iterable[Item]) -> list[JSON]:
     """Return the items that count: those of the latest attempt that has any.
 
     Attempts that continue one another share a group and count together.
     """
-    return counted(items, latest_group(items))
+    return _latest(items)[1]
+
+
+def next_group(items: Iterable[Item], *, continued: bool) -> int:
+    """Return the group of a new attempt's items: a new one, or the one that it continues."""
+    items = list(items)
+    group = _latest(items)[0] if continued else 0
+    return group or max((item.group for item in items), default=0) + 1
+
+
+def _latest(items: Iterable[Item]) -> tuple[int, list[JSON]]:
+    """Return the latest group in which anything counts, and what counts; group 0 = none."""
+    items = list(items)
+    for group in sorted({item.group for item in items}, reverse=True):
+        output = counted(items, group)
+        if output:
+            return group, output
+    return 0, []
 
 
 def _texts(output: Iterable[JSON]) -> Iterator[str]:

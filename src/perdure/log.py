@@ -26,7 +26,7 @@ class Log:
         open: the item that is not done yet, if any.
         events: encoded and not yet taken; `events_bytes` is their size.
         pieces: text for the open part that is not an event yet; `pieces_characters` is its length.
-        text_bytes: size of all text that became events here.
+        content_bytes: size of all items, parts, texts and citations that became events here.
 
     """
 
@@ -38,7 +38,7 @@ class Log:
         self.events_bytes = 0
         self.pieces: list[str] = []
         self.pieces_characters = 0
-        self.text_bytes = 0
+        self.content_bytes = 0
         self._around = (b"", b"", b"")
 
     def emit(self, name: str, fields: JSON) -> None:
@@ -46,6 +46,11 @@ class Log:
         if self.pieces:
             self.flush()
         self._push(encode({"type": name, "sequence_number": self.next, **fields}))
+
+    def emit_content(self, name: str, fields: JSON) -> None:
+        """Add an event that makes the answer larger."""
+        self.emit(name, fields)
+        self.content_bytes += len(self.events[-1])
 
     def write(self, text: str) -> None:
         """Add text to the open part; it becomes one event with what else comes before the next."""
@@ -61,7 +66,7 @@ class Log:
             return
         text, encoded = _encoded(text)
         self.open.parts[-1].text.write(text)
-        self.text_bytes += len(encoded) - 2
+        self.content_bytes += len(encoded) - 2
         before, after, end = self._around
         self._push(b"%b%d%b%b%b" % (before, self.next, after, encoded, end))
 
@@ -77,9 +82,9 @@ class Log:
     def add(self, head: JSON, group: int) -> Item:
         """Open an item; it gets an id unless `head` has one."""
         head = clean(head)
-        head.setdefault("id", f"{_PREFIX[head['type']]}_{secrets.token_hex(12)}")
+        head.setdefault("id", f"{_PREFIX.get(head['type'], 'item')}_{secrets.token_hex(12)}")
         index = self.items[-1].index + 1 if self.items else 0
-        self.emit("response.output_item.added", {"output_index": index, "item": head})
+        self.emit_content("response.output_item.added", {"output_index": index, "item": head})
         self.open = Item(index, group, head)
         self.items.append(self.open)
         if self.open.parts:
@@ -89,7 +94,7 @@ class Log:
     def add_part(self, head: JSON) -> None:
         """Open a part of the open item, into which text then streams."""
         part = self._item().add_part(clean(head))
-        self.emit(f"{part.shape.event}.added", {**self._place(), "part": part.json()})
+        self.emit_content(f"{part.shape.event}.added", {**self._place(), "part": part.json()})
         self._stream_into(part)
 
     def annotate(self, annotation: JSON) -> None:
@@ -99,7 +104,7 @@ class Log:
         annotation = clean(annotation)
         index = self._item().parts[-1].annotate(annotation)
         fields = {**self._place(), "annotation_index": index, "annotation": annotation}
-        self.emit("response.output_text.annotation.added", fields)
+        self.emit_content("response.output_text.annotation.added", fields)
 
     def close_part(self) -> None:
         """Tell the open part's whole text, then that it is done."""
