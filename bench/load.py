@@ -9,7 +9,7 @@ import msgspec
 
 from bench.build import Programs
 
-SLACK_S = 25.0
+SLACK_S = 15.0
 
 
 class Times(msgspec.Struct, frozen=True):

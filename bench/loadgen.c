@@ -11,7 +11,7 @@
 #include "histogram.h"
 #include "process.h"
 
-enum { READ_BYTES = 1 << 18, LINE_BYTES_MAX = 64 << 20, ID_BYTES = 96, BODY_BYTES = 1 << 16 };
+enum { READ_BYTES = 1 << 18, LINE_BYTES_MAX = 64 << 20, ID_BYTES = 96, BODY_BYTES = 1 << 20, BODIES_MAX = 64 };
 typedef enum { PROXY, BACKGROUND, GET } mode_kind;
 typedef enum { CREATE, STREAM, CANCEL } call_kind;
 typedef enum { START_STREAM, START_VIEWER, WINDOW_OPENS, WINDOW_CLOSES, GIVE_UP, SEND_CANCEL } timer_kind;
@@ -19,13 +19,13 @@ typedef enum { HEAD, BODY_LENGTH, BODY_CLOSE, CHUNK_SIZE, CHUNK_DATA, CHUNK_END,
 
 static struct {
     mode_kind mode;
-    const char *path, *body, *stream_path, *cancel_path;
-    int port, streams, viewers, ramp_ms, reattach, down_ms;
+    const char *path, *stream_path, *cancel_path, *bodies[BODIES_MAX];
+    int body_count, port, streams, viewers, ramp_ms, reattach, down_ms;
     long chunks, cancel_at;
     double warmup_s, window_s, timeout_s;
     bool stop_after_window;
     pid_list sut, helpers;
-} options = {.mode = PROXY, .path = "/v1/chat/completions", .body = "", .stream_path = "/api/requests/{id}/stream",
+} options = {.mode = PROXY, .path = "/v1/chat/completions", .stream_path = "/api/requests/{id}/stream",
              .cancel_path = "/api/requests/{id}/cancel", .streams = 1, .viewers = 1, .ramp_ms = 0, .down_ms = 200,
              .chunks = -1, .cancel_at = -1, .warmup_s = 0, .window_s = 1, .timeout_s = 60};
 
@@ -90,7 +90,8 @@ static void request_text(call *c) {
     uint32_t stream = c->kind == STREAM ? c->owner / (uint32_t)options.viewers : c->owner;
     const char *template = c->kind == CANCEL ? options.cancel_path : is_get ? options.stream_path : options.path;
     fill(&path, template, stream, c->kind == STREAM ? c->owner % (uint32_t)options.viewers : 0, answers[stream].id);
-    if (!is_get && c->kind != CANCEL) fill(&body, options.body, stream, 0, "");
+    if (!is_get && c->kind != CANCEL && options.body_count)
+        fill(&body, options.bodies[stream % (uint32_t)options.body_count], stream, 0, "");
     bytes_printf(&c->out, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n", is_get ? "GET" : "POST", path.data, options.port);
     if (is_get) {
         bytes_printf(&c->out, "Accept: text/event-stream\r\n");
@@ -300,7 +301,7 @@ static bool body_bytes(call *c, const char *data, size_t length, uint64_t now_wa
     if (in_window) counted.window_bytes += length;
     if (c->kind == STREAM) return stream_bytes(c, data, length, now_wall_ns);
     bytes_add(&c->line, data, length);
-    if (c->line.length > BODY_BYTES * 16) return call_failed(c, "a reply is too long"), false;
+    if (c->line.length > BODY_BYTES) return call_failed(c, "a reply is too long"), false;
     return true;
 }
 
@@ -514,7 +515,7 @@ static void read_flag(const char *flag, const char *value) {
         {"--ramp-ms", &options.ramp_ms}, {"--reattach", &options.reattach}, {"--down-ms", &options.down_ms}};
     struct { const char *name; long *to; } longs[] = {{"--chunks", &options.chunks}, {"--cancel-at", &options.cancel_at}};
     struct { const char *name; double *to; } doubles[] = {{"--warmup", &options.warmup_s}, {"--window", &options.window_s}, {"--timeout", &options.timeout_s}};
-    struct { const char *name; const char **to; } texts[] = {{"--path", &options.path}, {"--body", &options.body}, {"--stream-path", &options.stream_path},
+    struct { const char *name; const char **to; } texts[] = {{"--path", &options.path}, {"--stream-path", &options.stream_path},
         {"--cancel-path", &options.cancel_path}};
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) if (!strcmp(flag, ints[i].name)) { *ints[i].to = atoi(value); return; }
     for (size_t i = 0; i < sizeof longs / sizeof *longs; i++) if (!strcmp(flag, longs[i].name)) { *longs[i].to = atol(value); return; }
@@ -523,7 +524,10 @@ static void read_flag(const char *flag, const char *value) {
     if (!strcmp(flag, "--mode")) options.mode = mode_of(value);
     else if (!strcmp(flag, "--pid")) add_pid(&options.sut, value);
     else if (!strcmp(flag, "--helper")) add_pid(&options.helpers, value);
-    else die("unknown flag %s", flag);
+    else if (!strcmp(flag, "--body")) {
+        if (options.body_count == BODIES_MAX) die("too many bodies");
+        options.bodies[options.body_count++] = value;
+    } else die("unknown flag %s", flag);
 }
 
 static void read_flags(int argc, char **argv) {

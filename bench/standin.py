@@ -59,7 +59,8 @@ async def invoke(request: Request) -> JSONResponse:
     """Accept a question."""
     body = await request.json()
     request_id = f"resp_{next(_numbers)}"
-    _answers[request_id] = Answer(body["message"])
+    text = body["message"] if "message" in body else body["messages"][-1]["content"]
+    _answers[request_id] = Answer(text)
     return JSONResponse({"request_id": request_id, "status": "queued"}, 202)
 
 
@@ -83,6 +84,18 @@ async def stream(request_id: str, request: Request) -> StreamingResponse:
                 await bell.wait()
 
     return StreamingResponse(frames(), media_type="text/event-stream")
+
+
+@app.get("/readyz")
+async def ready() -> dict[str, str]:
+    """Be ready."""
+    return {"status": "ready"}
+
+
+@app.get("/api/requests")
+async def requests() -> dict[str, list[str]]:
+    """List nothing."""
+    return {"requests": []}
 
 
 @app.get("/api/requests/{request_id}/status")

@@ -1,0 +1,91 @@
+"""`python -m bench`: measure the figures of the embedded shape and print how far they are met."""
+
+import argparse
+import functools
+import sys
+import time
+import traceback
+
+from rich.console import Console
+
+from bench import servers
+from bench.build import CannotBuild, build
+from bench.figures import FIGURES
+from bench.lab import Lab
+from bench.outcome import Outcome
+from bench.plot import draw
+from bench.report import RESULTS, keep, show
+
+QUICK_S, FULL_S = 150.0, 900.0
+"""After this time no further figure is begun."""
+
+
+def main() -> int:
+    """Run the benchmark; 0 if every line was measured and met."""
+    options = _options()
+    console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
+    try:
+        programs = build()
+    except CannotBuild as trouble:
+        console.print(f"[red]{trouble}[/]")
+        return 2
+    with servers.upstream(programs, exact=options.exact) as source:
+        lab = Lab(
+            programs,
+            source,
+            options.quick,
+            options.standin,
+            functools.partial(console.print, markup=False, style="dim"),
+        )
+        outcomes = _measure(lab, options.only, console)
+    mode = "quick" if options.quick else "full"
+    show(outcomes, console)
+    if not options.standin:
+        title = keep(outcomes, lab, mode)
+        draw(outcomes, lab.runs, title, RESULTS / "latest.png")
+        console.print("Kept in bench/results: runs.jsonl, latest.md, latest.png")
+    return 0 if outcomes and all(outcome.met for outcome in outcomes) else 1
+
+
+def _measure(lab: Lab, only: list[str], console: Console) -> list[Outcome]:
+    began = time.monotonic()
+    outcomes: list[Outcome] = []
+    for name in only or FIGURES:
+        spent_s = time.monotonic() - began
+        if spent_s > (QUICK_S if lab.quick else FULL_S):
+            console.print(f"[yellow]{name} left out: {spent_s:.0f} s are over[/]")
+            continue
+        console.print(f"[bold]{name}[/] {(FIGURES[name].__doc__ or '').partition(': ')[2]}")
+        try:
+            outcomes += FIGURES[name](lab)
+        except Exception as trouble:  # noqa: BLE001 - one broken figure must not hide the others
+            console.print(traceback.format_exc(), markup=False)
+            outcomes.append(Outcome(name, "could not be measured", "", 0.0, [], note=str(trouble)))
+    console.print(f"Measured in {time.monotonic() - began:.0f} s.")
+    return outcomes
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short run of each")
+    parser.add_argument("--only", type=_figures, default=[], help="a list such as F1,F3")
+    parser.add_argument(
+        "--exact", action="store_true", help="the upstream writes each chunk at its own instant"
+    )
+    parser.add_argument(
+        "--standin", action="store_true", help="check the benchmark with a stand-in product"
+    )
+    return parser.parse_args()
+
+
+def _figures(text: str) -> list[str]:
+    names = [name.strip().upper() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in FIGURES]:
+        raise argparse.ArgumentTypeError(
+            f"unknown: {', '.join(unknown)}; known: {', '.join(FIGURES)}"
+        )
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""F2 and F4: how much one process carries without loss, alone and beside the plain proxies."""
+
+from collections.abc import Iterable
+
+from bench.lab import Lab
+from bench.load import Load, Result
+from bench.outcome import Outcome, median
+from bench.servers import Server
+
+LATE_MS = 300.0
+KEPT_UP = 0.97
+"""A step counts as carried when this share of what was offered came through in the window."""
+
+STEPS = {
+    "B": (80, 110, 140, 170, 210, 250, 300),
+    "C": (15, 25, 35, 45, 55, 70, 90),
+    "product": (1005, 1105, 1205),
+}
+QUICK_STEPS = {"B": (140, 180, 220, 260), "C": (30, 45, 60, 75), "product": ()}
+GOALS = {505: (25_000.0, 60.0), 905: (45_000.0, 300.0)}
+
+
+def throughput(lab: Lab) -> list[Outcome]:
+    """F4: chunks per second without loss, under a bound on the latency."""
+    lines = []
+    for streams, results in _product_runs(lab).items():
+        goal, late_ms = GOALS[streams]
+        values = [result.chunks_per_s if result.good else 0.0 for result in results]
+        p99 = median([result.latency.p99_ms for result in results])
+        noise = median([result.noise for result in results])
+        plain = None if lab.quick else _plain(lab, streams)
+        lines += [
+            Outcome(
+                "F4",
+                f"throughput without loss, {streams} answers",
+                "chunks/s",
+                goal,
+                values,
+                sense="at least",
+                baseline=f"A {plain.chunks_per_s:,.0f}/s" if plain else "",
+                ratio=median(values) / plain.chunks_per_s if plain else None,
+                noise=noise,
+            ),
+            Outcome(
+                "F4",
+                f"its p99 of added latency, {streams} answers",
+                "ms",
+                late_ms,
+                [p99],
+                baseline=f"A {plain.latency.p99_ms:.0f} ms" if plain else "",
+                ratio=p99 / plain.latency.p99_ms if plain else None,
+                noise=noise,
+            ),
+        ]
+    return lines
+
+
+def capacity(lab: Lab) -> list[Outcome]:
+    """F2: highest carried load, ratio to the plain proxies."""
+    ours = _product_capacity(lab)
+    lines = []
+    for letter, name, goal in (("B", "FastAPI + httpx", 4.0), ("C", "FastAPI + openai", 10.0)):
+        with lab.baseline(letter) as server:
+            theirs = _climb(lab, server, _steps(lab, letter))
+        lines.append(
+            Outcome(
+                "F2",
+                f"capacity, ratio to {name}",
+                "x",
+                goal,
+                [ours.chunks_per_s / theirs.chunks_per_s],
+                sense="at least",
+                baseline=f"{letter} {theirs.chunks_per_s:,.0f}/s",
+                ratio=ours.chunks_per_s / theirs.chunks_per_s,
+                noise=max(ours.noise, theirs.noise),
+                note=f"{ours.chunks_per_s:,.0f}/s",
+            )
+        )
+    return lines
+
+
+def _plain(lab: Lab, streams: int) -> Result:
+    with lab.baseline("A") as server:
+        return lab.load(f"{streams} answers", server, _heavy(lab, streams))
+
+
+def _steps(lab: Lab, name: str) -> tuple[int, ...]:
+    return QUICK_STEPS[name] if lab.quick else STEPS[name]
+
+
+def _carried(result: Result, streams: int) -> bool:
+    offered = Load(streams).offered
+    return (
+        result.good
+        and result.latency.p99_ms <= LATE_MS
+        and result.chunks_per_s >= KEPT_UP * offered
+    )
+
+
+def _climb(lab: Lab, server: Server, steps: Iterable[int]) -> Result:
+    """Raise the load until it is not carried; return the last step that was, or else the first.
+
+    A step that fails is tried once more, so that a neighbour's burst does not end the climb.
+    """
+    best: Result | None = None
+    for streams in steps:
+        load = Load(streams, warmup_s=2.0, window_s=lab.window_s)
+        result = lab.load(f"{streams} answers", server, load)
+        if not _carried(result, streams):
+            result = lab.load(f"{streams} answers", server, load)
+        if not _carried(result, streams):
+            return best or result
+        best = result
+    if best is None:
+        raise ValueError("a climb needs steps")
+    return best
+
+
+def _product_runs(lab: Lab) -> dict[int, list[Result]]:
+    if "throughput" not in lab.memo:
+        with lab.product() as server:
+            lab.memo["throughput"] = {
+                streams: [
+                    lab.load(f"{streams} answers", server, _heavy(lab, streams))
+                    for _ in range(lab.rounds)
+                ]
+                for streams in GOALS
+            }
+            more = _steps(lab, "product")
+            if more and _carried(lab.memo["throughput"][905][-1], 905):
+                lab.memo["beyond"] = _climb(lab, server, more)
+    runs: dict[int, list[Result]] = lab.memo["throughput"]
+    return runs
+
+
+def _heavy(lab: Lab, streams: int) -> Load:
+    return Load(streams, ramp_s=1.5, warmup_s=2.5, window_s=lab.window_s)
+
+
+def _product_capacity(lab: Lab) -> Result:
+    """Return the best carried run; the smallest one if none was."""
+    runs = _product_runs(lab)
+    carried = [each for streams in runs for each in runs[streams] if _carried(each, streams)]
+    if "beyond" in lab.memo:
+        carried.append(lab.memo["beyond"])
+    return max(carried or runs[505], key=lambda result: result.chunks_per_s)

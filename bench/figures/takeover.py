@@ -1,0 +1,51 @@
+"""F10: how long a restart needs to take over everything that was running."""
+
+import contextlib
+import time
+
+from bench import servers
+from bench.lab import Lab
+from bench.load import Load
+from bench.outcome import Outcome
+
+RUNNING = Load(
+    1000, rate=1, chunks=60, ramp_s=3.0, warmup_s=4.0, window_s=0.5, stop_after_window=True
+)
+GIVE_UP_S = 30.0
+
+
+def takeover(lab: Lab) -> list[Outcome]:
+    """F10: kill the server under 1,000 answers, start it again, wait for 1,000 upstream calls."""
+    if lab.use_standin:
+        return []
+    values, note = [], ""
+    for _ in range(1 if lab.quick else 2):
+        seconds, taken = _crash_and_restart(lab)
+        if taken == RUNNING.streams:
+            values.append(seconds)
+        else:
+            note = f"only {taken} taken over in {GIVE_UP_S:.0f} s"
+    what = f"start after a crash until all {RUNNING.streams:,} requests are taken over"
+    return [Outcome("F10", what, "s", 5.0, values, note=note)]
+
+
+def _crash_and_restart(lab: Lab) -> tuple[float, int]:
+    """Return the time from the start of the new process, and how many requests it took over."""
+    with servers.scratch() as folder:
+        with lab.product(folder) as server:
+            with lab.start(server, RUNNING) as running:
+                lab.record(f"{RUNNING.streams} answers before the crash", server, running)
+            server.kill()
+        lab.upstream.settle()
+        before = lab.upstream.stats()["streams"]
+        began = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            server = stack.enter_context(lab.product(folder))
+            taken = 0
+            while taken < RUNNING.streams and time.monotonic() - began < GIVE_UP_S:
+                taken = lab.upstream.stats()["streams"] - before
+                time.sleep(0.01)
+            seconds = time.monotonic() - began
+            server.kill()
+    lab.say(f"  {taken} taken over after {seconds:.2f} s")
+    return seconds, taken
