@@ -119,20 +119,17 @@ def ensure_venv() -> None:
         run(sys.executable, "-m", "venv", "--without-pip", str(VENV))
     with stamped(VENV, "build", digest("build.txt")) as missing:
         if missing:
-            pip = find_pip()
-            run(*pip, "install", "--quiet", *pinned("build.txt"))
+            install_with_pip(VENV, "build.txt")
 
 
-def find_pip() -> list[str]:
-    """Return a pip that installs into `.venv`: its own, Python's bundled one, or the system's."""
-    python = str(VENV / "bin" / "python")
-    own = [python, "-m", "pip"]
-    bundled = [python, "-m", "ensurepip", "--default-pip"]
-    if succeeds(*own, "--version") or succeeds(*bundled):
+def find_python_with_pip() -> str:
+    """Return an interpreter that has pip: the one of `.venv`, else the system's."""
+    own = str(VENV / "bin" / "python")
+    bundled = [own, "-m", "ensurepip", "--default-pip"]
+    if has_pip(own) or succeeds(*bundled):
         return own
-    system = [sys.executable, "-m", "pip", "--python", python]
-    if succeeds(*system, "--version"):
-        return system
+    if has_pip(sys.executable):
+        return sys.executable
     say("this Python has no pip: installing python3-venv with apt-get")
     apt_install("python3-venv")
     if succeeds(*bundled):
@@ -140,12 +137,23 @@ def find_pip() -> list[str]:
     raise CannotPrepareError("No pip for this Python: install python3-venv or python3-pip.")
 
 
+def has_pip(python: str) -> bool:
+    """Tell whether an interpreter has pip."""
+    return succeeds(python, "-m", "pip", "--version")
+
+
 def install(venv: Path, requirements: str) -> None:
     """Install pinned, hashed packages into an environment, with uv, or with pip where uv fails."""
     if succeeds(*uv_pip(venv), *pinned(requirements), stderr=None):
         return
     say("uv could not install them; trying pip, which has its own settings for proxies and mirrors")
-    run(*find_pip()[:3], "--python", str(venv / "bin" / "python"), "install", *pinned(requirements))
+    install_with_pip(venv, requirements)
+
+
+def install_with_pip(venv: Path, requirements: str) -> None:
+    """Install pinned, hashed packages into an environment with whichever pip there is."""
+    pip = [find_python_with_pip(), "-m", "pip", "--quiet", "--python", str(venv / "bin" / "python")]
+    run(*pip, "install", *pinned(requirements))
 
 
 def uv_pip(venv: Path) -> list[str]:
