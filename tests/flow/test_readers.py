@@ -72,8 +72,8 @@ async def test_windows_that_the_server_ends_for_a_proxys_sake_lose_and_double_no
 
 async def test_a_silent_answer_sends_comments_so_that_nobody_thinks_the_line_dead(tmp_path, rng):
     """Contract §4: keep-alives. Guard: `keepalive_s`."""
-    async with World(tmp_path, rng, top={"keepalive_s": 0.2}) as world:
-        request_id = await world.ask({"name": "slow", "ttft_s": 1.5})
+    async with World(tmp_path, rng, top={"keepalive_s": 0.5}) as world:
+        request_id = await world.ask({"name": "slow", "ttft_s": 3})
         response = await bare(world, request_id).open(-1)
         seen = b"".join([block async for block in response.blocks()])
         await response.close()
