@@ -55,6 +55,8 @@ class Parser:
 
         Raises `EventTooLarge`; events that came before the large one are returned first.
         """
+        if self._one(data):
+            return [Event(data[6:-2], "", self._id)]
         if self._failure is not None:
             raise self._failure
         events: list[Event] = []
@@ -62,9 +64,23 @@ class Parser:
             self._take(data, events)
         except EventTooLarge as error:
             self._failure = error
+            self._clean = False
             if not events:
                 raise
         return events
+
+    def _one(self, data: bytes) -> bool:
+        """Return whether this is just one event of one data line: what most reads bring."""
+        return (
+            self._clean
+            and data[:6] == b"data: "
+            and data.find(b"\n") == len(data) - 2
+            and data[-1:] == b"\n"
+            and b"\r" not in data
+            and not self._tail
+            and not self._after_cr
+            and len(data) <= self._bytes_max
+        )
 
     def _take(self, data: bytes, events: list[Event]) -> None:
         if self._after_cr or b"\r" in data:

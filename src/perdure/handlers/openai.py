@@ -71,6 +71,7 @@ class _Chunk(msgspec.Struct, gc=False):
     error: Any = None
 
 
+_NOTHING = _Delta()
 _decode = msgspec.json.Decoder(_Chunk).decode
 
 
@@ -124,7 +125,10 @@ class OpenAIHandler:
                 if _kind(response) == "application/json":
                     for delta in answer.read_whole(await response.read(ANSWER_BYTES_MAX)):
                         yield delta
-                while not answer.done and (data := await _receive(response, answer)):
+                receive = response.receive
+                while not answer.done and (
+                    data := await (receive() if answer.reason is None else _last(response))
+                ):
                     for delta in answer.read(data):
                         yield delta
                 if answer.done:
@@ -209,12 +213,12 @@ class Answer:
                 delta = choice.delta
                 if delta is not None and not choice.index:
                     text = delta.content
-                    if type(text) is str:
-                        if text:
-                            self._begun = True
-                            yield Text(text)
+                    if type(text) is str and text:
+                        self._begun = True
+                        yield Text(text)
                         delta.content = None
-                    yield from self._deltas(delta)
+                    if delta != _NOTHING:
+                        yield from self._deltas(delta)
                 if choice.finish_reason is not None:
                     self._end(choice.finish_reason)
             if chunk.usage is not None:
@@ -301,10 +305,8 @@ def _kind(response: Response) -> str:
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def _receive(response: Response, answer: Answer) -> bytes:
-    """Return the next bytes. Usage may follow the finish reason, but is not waited for long."""
-    if answer.reason is None:
-        return await response.receive()
+async def _last(response: Response) -> bytes:
+    """Return the bytes behind the finish reason: the usage, which is not waited for long."""
     try:
         async with asyncio.timeout(TAIL_S):
             return await response.receive()
