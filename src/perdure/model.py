@@ -95,6 +95,7 @@ class Message(msgspec.Struct, kw_only=True):
     text: str
     created_at: float
     request_id: str | None = None
+    parts: list[JSON] | None = None
     output: list[JSON] | None = None
 
 

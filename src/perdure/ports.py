@@ -6,7 +6,7 @@ Each promise here is an executable suite in `tests/contract`, which every adapte
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -17,19 +17,21 @@ from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Statu
 IfBusy = Literal["queue", "reject", "interrupt"]
 
 
-class QueueLimits(msgspec.Struct, frozen=True):
-    """How many requests may wait: in total and per person."""
-
-    queued_max: int
-    queued_per_user_max: int
-
-
 class RunLimits(msgspec.Struct, frozen=True):
     """How many requests may run at once: in total, per person, and per agent id (absent = no cap)."""
 
     running_max: int
     running_per_user_max: int
     running_per_agent_max: Mapping[str, int] = {}
+
+
+class AcceptLimits(msgspec.Struct, frozen=True):
+    """How many requests may wait beyond the free running slots, and how many messages a chat holds."""
+
+    queued_max: int
+    queued_per_user_max: int
+    messages_max: int
+    run: RunLimits
 
 
 class NewMessage(msgspec.Struct, frozen=True):
@@ -55,7 +57,7 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     agent_id: str
     message_id: str
     first_event: bytes
-    limits: QueueLimits
+    limits: AcceptLimits
     new_chat: bool = False
     title: str = ""
     history: Sequence[NewMessage] = ()
@@ -89,13 +91,17 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True):
-    """Events `first`, `first + 1` … of one request, encoded, to be appended under `claim_id`."""
+    """Events `first`, `first + 1` … of one request, encoded, to be appended under `claim_id`.
+
+    `trace_id` and `attempt` are stored beside them when given.
+    """
 
     request_id: str
     claim_id: str
     first: int
     events: Sequence[bytes]
     trace_id: str | None = None
+    attempt: int | None = None
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -377,7 +383,7 @@ class Handler(Protocol):
 
     can_continue: bool
 
-    def stream(self, call: Call) -> AsyncIterator[Delta]:
+    def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
         """Yield the answer's deltas as they arrive."""
         ...
 

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -46,12 +46,12 @@ WHO = (
 )
 
 _NOISE_TEXT = (
-    "a about all also am an and any are as at be been but by can could detail did do does "
-    "explain for from get give good had happen happens has have hello help hi how i if in is it "
-    "its just know let like may me might much my need of on or our own please s say should show "
-    "so some something t tell than thank thanks that the their them then there these they thing "
-    "this to up us use using want was way we what when where which who whole why will with would "
-    "you your"
+    "a about all also am an and any are as at be been but by can choose chose could detail did "
+    "do does dont explain for from get give go goes going good had happen happens has have hello "
+    "help hi how i if in is it its just know let like m may me mean means might much my need of "
+    "on or our own please s say should show so some something t tell than thank thanks that the "
+    "their them then there these they thing this to up us use using want was way we what when "
+    "where which who whole why will with work works would you your"
 )
 _NOISE = frozenset(_NOISE_TEXT.split())
 _SAME = {
@@ -122,8 +122,14 @@ class Library:
                 scores[row] += score
                 covered[row] += 1
         enough = [n for n in scores if covered[n] >= COVERAGE_MIN * len(terms)]
-        enough.sort(key=lambda n: (-scores[n] * covered[n], n))
+        worth = {n: scores[n] * covered[n] * (1 + self._asks(n, terms)) for n in enough}
+        enough.sort(key=lambda n: (-worth[n], n))
         return Findings([self.sections[n] for n in enough], unknown)
+
+    def _asks(self, row: int, terms: Sequence[str]) -> float:
+        """Return how much a heading asks the same: the share of words they have in common."""
+        heading = set(terms_of(self.sections[row].heading))
+        return len(heading.intersection(terms)) / max(1, len(heading.union(terms)))
 
     def _hits(self, term: str) -> list[tuple[int, float]]:
         """Return (row, score) of every section that knows `term` or its synonym; more is better."""
@@ -170,7 +176,7 @@ class GuideHandler:
             raise AgentError("The documentation is missing from this installation.")
         return Library(sections)
 
-    async def stream(self, call: Call) -> AsyncIterator[Delta]:
+    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
         """Yield the answer word by word, then `Finish`."""
         answer = compose(question_of(call.messages), self.library)
         started = self._clock()
@@ -342,4 +348,4 @@ def _plain(text: str) -> str:
     """Drop what cannot be shown away from its page: relative links (kept as text), images, HTML."""
     text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
     text = re.sub(r"\[([^\]]+)\]\((?!https?:)[^)]*\)", r"\1", text)
-    return re.sub(r"(?m)^\s*</?(?:p|picture|source|img|div|br)\b[^>]*>\s*$", "", text)
+    return re.sub(r"(?m)^\s*<(?:!--|/?(?:p|picture|source|img|div|br)\b)[^>]*>\s*$", "", text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
@@ -117,7 +117,7 @@ class OpenAIHandler:
         self._continues = continues
         self._usage_wanted = True
 
-    async def stream(self, call: Call) -> AsyncIterator[Delta]:
+    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
         """Yield the answer's deltas as they arrive; see `ports.Handler`."""
         answer = Answer(*self._secrets)
         try:

@@ -16,7 +16,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -141,7 +141,7 @@ class PythonHandler:
         self._function = function
         self._arguments = _positional(function)
 
-    async def stream(self, call: Call) -> AsyncIterator[Delta]:
+    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
         """Yield the answer's deltas as they arrive; see `ports.Handler`."""
         values = self._values(call)
         try:

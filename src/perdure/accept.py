@@ -1,0 +1,276 @@
+"""Taking questions and every other wish of a person: check, one transaction, wake whom it concerns.
+
+When `ask` returns, the question is safe: message, request and event 0 are committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from perdure.dispatch import Dispatch
+from perdure.errors import Conflict, Invalid, Unavailable
+from perdure.events import first_event, response
+from perdure.model import JSON, Chat, Message, Request, Status, new_id, title_of
+from perdure.ports import (
+    Accepted,
+    AcceptLimits,
+    Agent,
+    Bus,
+    IfBusy,
+    NewMessage,
+    NewRequest,
+    Store,
+    Topic,
+)
+
+POSITIONS_AGE_S = 1.0
+
+
+class Question(msgspec.Struct, kw_only=True):
+    """What a person asks, before anything is decided about it."""
+
+    text: str
+    user_id: str
+    parts: list[JSON] | None = None
+    agent_id: str | None = None
+    chat_id: str | None = None
+    history: Sequence[NewMessage] = ()
+    parent_id: str | None = None
+    if_busy: IfBusy = "queue"
+    metadata: dict[str, str] = {}
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+
+
+class Acceptance:
+    """The writing half of the API.
+
+    Args:
+        store, bus, dispatch: where it goes, who is woken, who starts it.
+        agents: by id; the first is asked when a question names none.
+        default_agent_id: whom to ask when a question names nobody.
+        limits: how many may wait.
+        message_bytes_max: size of one message's text, UTF-8.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        store: Store,
+        bus: Bus,
+        dispatch: Dispatch,
+        agents: Mapping[str, Agent],
+        *,
+        default_agent_id: str,
+        limits: AcceptLimits,
+        message_bytes_max: int,
+    ) -> None:
+        self.draining = False
+        self._store = store
+        self._bus = bus
+        self._dispatch = dispatch
+        self._agents = agents
+        self._default_agent_id = default_agent_id
+        self._limits = limits
+        self._message_bytes_max = message_bytes_max
+        self._positions: dict[str, int] = {}
+        self._positions_at = float("-inf")
+
+    async def ask(self, question: Question) -> Accepted:
+        """Store a question and its request; it is committed when this returns.
+
+        Raises:
+            Invalid: empty or too large, or an unknown agent.
+            NotFound, Conflict, TooMany: as `RequestStore.accept`.
+            Unavailable: the server is stopping or cannot write.
+
+        """
+        self._check(question.text, question.parts)
+        for message in question.history:
+            self._check_size(message.text)
+        new = self._new(
+            question.user_id,
+            question.chat_id,
+            await self._agent_of(question),
+            question.metadata,
+        )
+        title = title_of(question.history[0].text if question.history else question.text)
+        message = NewMessage(
+            id=new_id("msg"),
+            role="user",
+            text=question.text,
+            parts=question.parts,
+        )
+        new = msgspec.structs.replace(
+            new,
+            title=title,
+            history=question.history if new.new_chat else (),
+            question=message,
+            parent_id=question.parent_id,
+            if_busy=question.if_busy,
+            idempotency_key=question.idempotency_key,
+            fingerprint=question.fingerprint,
+        )
+        return await self._accept(new)
+
+    async def again(self, request_id: str, user_id: str) -> Accepted:
+        """Ask the question of an ended request once more: a sibling answer.
+
+        Raises:
+            Conflict: `request_unfinished` while it has not ended.
+
+        """
+        before = await self._store.request(request_id, user_id)
+        if not before.status.terminal:
+            detail = "This request has not ended yet; cancel it first to ask again."
+            raise Conflict(detail, code="request_unfinished")
+        if before.agent_id not in self._agents:
+            detail = f"The agent {before.agent_id} is no longer configured here."
+            raise Invalid(detail, code="unknown_agent")
+        new = self._new(user_id, before.chat_id, before.agent_id, before.metadata)
+        return await self._accept(msgspec.structs.replace(new, answers=before.user_message_id))
+
+    async def cancel(self, request_id: str, user_id: str) -> Request:
+        """End a request as cancelled unless it has ended; return the state that won."""
+        await self._store.request(request_id, user_id)
+        request = await self._store.cancel(request_id)
+        await self._stopped([request_id], user_id)
+        return request
+
+    async def delete_request(self, request_id: str, user_id: str) -> None:
+        """Stop a request and remove it."""
+        await self._store.delete_request(request_id, user_id)
+        await self._stopped([request_id], user_id)
+
+    async def create_chat(self, user_id: str, agent_id: str | None, title: str) -> Chat:
+        """Make an empty chat."""
+        chat = await self._store.create_chat(user_id, self._known(agent_id), title or "New chat")
+        await self._bus.publish([Topic.chats(user_id)])
+        return chat
+
+    async def update_chat(
+        self,
+        chat_id: str,
+        user_id: str,
+        *,
+        title: str | None = None,
+        pinned: bool | None = None,
+        archived: bool | None = None,
+        current_message_id: str | None = None,
+    ) -> Chat:
+        """Rename, pin, archive a chat or switch its branch."""
+        chat = await self._store.update_chat(
+            chat_id,
+            user_id,
+            title=title,
+            pinned=pinned,
+            archived=archived,
+            current_message_id=current_message_id,
+        )
+        await self._bus.publish([Topic.chats(user_id)])
+        return chat
+
+    async def mark_read(self, chat_id: str, user_id: str) -> Chat:
+        """Clear a chat's unread mark."""
+        chat = await self._store.mark_read(chat_id, user_id)
+        await self._bus.publish([Topic.chats(user_id)])
+        return chat
+
+    async def delete_chat(self, chat_id: str, user_id: str) -> None:
+        """Stop what runs in a chat and remove it."""
+        await self._stopped(await self._store.delete_chat(chat_id, user_id), user_id)
+
+    async def edit_message(self, message_id: str, user_id: str, text: str) -> Message:
+        """Change a question that still waits."""
+        self._check(text, None)
+        message = await self._store.edit_message(message_id, user_id, text)
+        await self._bus.publish([Topic.chats(user_id)])
+        return message
+
+    async def remove_message(self, message_id: str, user_id: str) -> None:
+        """Withdraw a question that still waits."""
+        await self._stopped([await self._store.remove_message(message_id, user_id)], user_id)
+
+    async def position(self, request: Request) -> int | None:
+        """Return a waiting request's place in the queue (1 = next), at most a second old."""
+        if request.status != Status.QUEUED or request.dispatched_at is not None:
+            return None
+        now = asyncio.get_running_loop().time()
+        if now - self._positions_at > POSITIONS_AGE_S or request.id not in self._positions:
+            self._positions = await self._store.positions()
+            self._positions_at = now
+        return self._positions.get(request.id)
+
+    async def _accept(self, new: NewRequest) -> Accepted:
+        if self.draining:
+            detail = "The server is restarting; send it again in a moment."
+            raise Unavailable(detail, code="draining")
+        accepted = await self._store.accept(new)
+        self._dispatch.ring()
+        await self._stopped(accepted.interrupted, new.user_id)
+        return accepted
+
+    async def _stopped(self, request_ids: Sequence[str], user_id: str) -> None:
+        """Tell workers to close, readers to look, and the queue that there is room."""
+        topics = [Topic.chats(user_id)]
+        for request_id in request_ids:
+            topics += [Topic.stop(request_id), Topic.events(request_id)]
+        await self._bus.publish(topics)
+        if request_ids:
+            self._dispatch.ring()
+
+    async def _agent_of(self, question: Question) -> str:
+        """Return the agent to ask: the chat's own unless another one is named."""
+        if question.chat_id is None or question.agent_id is not None:
+            return self._known(question.agent_id)
+        chat = await self._store.chat(question.chat_id, question.user_id)
+        return self._known(chat.agent_id)
+
+    def _known(self, agent_id: str | None) -> str:
+        agent_id = agent_id or self._default_agent_id
+        if agent_id not in self._agents:
+            detail = f"There is no agent {agent_id}; GET /api/agents lists them."
+            raise Invalid(detail, code="unknown_agent")
+        return agent_id
+
+    def _new(
+        self,
+        user_id: str,
+        chat_id: str | None,
+        agent_id: str,
+        metadata: dict[str, str],
+    ) -> NewRequest:
+        request_id = new_id("resp")
+        first = response(
+            id=request_id,
+            agent_id=agent_id,
+            created_at=time.time(),
+            metadata=metadata,
+        )
+        return NewRequest(
+            id=request_id,
+            chat_id=chat_id or new_id("chat"),
+            new_chat=chat_id is None,
+            user_id=user_id,
+            agent_id=agent_id,
+            message_id=new_id("msg"),
+            first_event=first_event(first),
+            limits=self._limits,
+            metadata=metadata,
+        )
+
+    def _check(self, text: str, parts: list[JSON] | None) -> None:
+        if not text.strip() and not parts:
+            detail = "The message is empty."
+            raise Invalid(detail, code="message_empty")
+        self._check_size(text)
+
+    def _check_size(self, text: str) -> None:
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if size > self._message_bytes_max:
+            detail = f"The message has {size} bytes; at most {self._message_bytes_max} are allowed."
+            raise Invalid(detail, code="message_too_large", status=413)

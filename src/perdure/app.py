@@ -1,0 +1,166 @@
+"""The composition root of the server: settings and agents in, an ASGI application out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+
+from perdure import routers, server
+from perdure.buses.inprocess import InProcessBus
+from perdure.core import Core
+from perdure.errors import SettingsError
+from perdure.handlers import guide, python
+from perdure.handlers.guide import GuideHandler
+from perdure.handlers.openai import OpenAIHandler
+from perdure.handlers.python import PythonHandler
+from perdure.ports import Agent, Handler
+from perdure.queues.inprocess import InProcessQueue
+from perdure.settings import AgentSettings, Settings, load
+from perdure.stores.sqlite import SqliteStore
+
+Agents = Mapping[str, Agent | Callable[..., Any]]
+
+
+def create_app(
+    agents: Agents | None = None,
+    settings: Settings | None = None,
+    *,
+    core: Core | None = None,
+) -> FastAPI:
+    """Return Perdure as an ASGI application.
+
+    Args:
+        agents: by id; a Python agent function, or an `Agent` with any handler. None = those of the
+            settings, else the built-in guide.
+        settings: what is in force; None = `perdure.toml` and `PERDURE_*`.
+        core: parts that the caller opens and closes; by default the application's lifespan does.
+
+    """
+    if core is None:
+        settings = settings or load()
+        core = build_core(settings, agents or build_agents(settings))
+        lifespan = _opening(core)
+    else:
+        lifespan = None
+    app = FastAPI(
+        title="Perdure",
+        version=version("perdure"),
+        summary="A chat server for LLM agents whose answers outlast the connection.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.core = core
+    routers.include(app)
+    return app
+
+
+def build_core(settings: Settings, agents: Agents) -> Core:
+    """Return the parts of one process, with the adapters that the settings name."""
+    store = SqliteStore(settings.sqlite_path, settings.synchronous)
+    known = {agent_id: _agent(agent_id, agent) for agent_id, agent in agents.items()}
+    return Core(settings, known, store, InProcessQueue(), InProcessBus())
+
+
+def build_agents(settings: Settings, modules: Sequence[str] = ()) -> dict[str, Agent]:
+    """Return the agents of the command line and the settings, in this order; else the guide.
+
+    Raises `SettingsError` when one cannot be made.
+    """
+    agents: dict[str, Agent] = {}
+    for module in modules:
+        agent_id = module.rpartition(":")[2].replace(".", "_")
+        agents[agent_id] = _agent(agent_id, python.load(module))
+    for agent_id, wanted in settings.agents.items():
+        agents[agent_id] = _configured(agent_id, wanted)
+    return agents or {"guide": _configured("guide", AgentSettings(handler="guide"))}
+
+
+def serve(settings: Settings, agents: Mapping[str, Agent]) -> int:
+    """Serve until a signal says otherwise; return the process's exit code."""
+    core = build_core(settings, agents)
+    return server.run(core, create_app(core=core))
+
+
+def _opening(core: Core) -> Callable[[FastAPI], Any]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await core.open()
+        try:
+            yield
+        finally:
+            await core.close()
+
+    return lifespan
+
+
+def _agent(agent_id: str, agent: Agent | Callable[..., Any]) -> Agent:
+    if isinstance(agent, Agent):
+        return agent
+    about = python.about(agent)
+    return Agent(
+        id=agent_id,
+        handler=PythonHandler(agent),
+        name=about.name,
+        description=about.description,
+        examples=about.examples,
+    )
+
+
+def _configured(agent_id: str, wanted: AgentSettings) -> Agent:
+    """Make an agent of its settings; what they leave open comes from its handler."""
+    handler, name, description, examples = _HANDLERS[wanted.handler](agent_id, wanted)
+    return Agent(
+        id=agent_id,
+        handler=handler,
+        name=wanted.name or name,
+        description=wanted.description or description,
+        examples=wanted.examples or examples,
+        recovery=wanted.recovery,
+        attempts_max=wanted.attempts_max,
+        running_max=wanted.running_max,
+        first_byte_timeout_s=wanted.first_byte_timeout_s,
+        idle_timeout_s=wanted.idle_timeout_s,
+        total_timeout_s=wanted.total_timeout_s,
+        retry_total_s=wanted.retry_total_s,
+    )
+
+
+_Made = tuple[Handler, str, str, Sequence[str]]
+
+
+def _openai(agent_id: str, wanted: AgentSettings) -> _Made:
+    if not wanted.base_url or not wanted.model:
+        detail = f"agents.{agent_id}: the handler openai needs base_url and model."
+        raise SettingsError(detail)
+    key = os.environ.get(wanted.api_key_env) if wanted.api_key_env else None
+    if wanted.api_key_env and not key:
+        detail = f"agents.{agent_id}: the variable {wanted.api_key_env} (api_key_env) is not set."
+        raise SettingsError(detail)
+    handler = OpenAIHandler(wanted.base_url, wanted.model, key, wanted.headers, wanted.params)
+    return handler, agent_id, "", ()
+
+
+def _python(agent_id: str, wanted: AgentSettings) -> _Made:
+    if not wanted.module:
+        detail = f"agents.{agent_id}: the handler python needs module = 'package.module:function'."
+        raise SettingsError(detail)
+    made = _agent(agent_id, python.load(wanted.module))
+    return made.handler, made.name, made.description, made.examples
+
+
+def _guide(_: str, wanted: AgentSettings) -> _Made:
+    handler = GuideHandler(words_per_s=wanted.words_per_s)
+    return handler, "Guide", guide.DESCRIPTION, guide.EXAMPLES
+
+
+_HANDLERS: Mapping[str, Callable[[str, AgentSettings], _Made]] = {
+    "openai": _openai,
+    "python": _python,
+    "guide": _guide,
+}

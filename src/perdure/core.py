@@ -1,0 +1,145 @@
+"""One process's parts, put together: what the routers talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from perdure.accept import Acceptance
+from perdure.dispatch import Dispatch
+from perdure.errors import SettingsError
+from perdure.journal import Journal
+from perdure.ports import AcceptLimits, Agent, Bus, Queue, RunLimits, Store
+from perdure.reconcile import Reconciler
+from perdure.runner import Runner
+from perdure.settings import Settings
+from perdure.tail import Tails
+
+
+class Core:
+    """The life of a process: open, serve, drain, close.
+
+    Args:
+        settings: limits and times.
+        agents: by id, at least one; the first is the default unless the settings name another.
+        store, queue, bus: the adapters.
+
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        agents: Mapping[str, Agent],
+        store: Store,
+        queue: Queue,
+        bus: Bus,
+    ) -> None:
+        self.settings = settings
+        self.agents = agents
+        self.default_agent_id = _default(settings, agents)
+        self.store = store
+        self.bus = bus
+        self.started_at = time.time()
+        self.draining = False
+        limits = _limits(settings, agents)
+        self.dispatch = Dispatch(store, queue, limits.run)
+        self.acceptance = Acceptance(
+            store,
+            bus,
+            self.dispatch,
+            agents,
+            default_agent_id=self.default_agent_id,
+            limits=limits,
+            message_bytes_max=settings.limits.message_bytes_max,
+        )
+        self.tails = Tails(store, bus)
+        self.journal = Journal(store, bus)
+        self.runner = Runner(
+            store,
+            self.journal,
+            bus,
+            agents,
+            freed=self.dispatch.ring,
+            lease_s=settings.lease_s,
+            answer_bytes_max=settings.limits.answer_bytes_max,
+        )
+        self.reconciler = Reconciler(
+            store,
+            bus,
+            queue,
+            self.dispatch,
+            agents,
+            retention=settings.retention,
+            every_s=settings.reap_s,
+        )
+        queue.consume(self.runner.deliver)
+        self._drained: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Open the store, take over what a dead self left, and start.
+
+        This process owns the store alone, so whatever is streaming there belongs to nobody.
+        """
+        await self.store.open()
+        await self.reconciler.take_over(dead=True)
+        self.tails.start()
+        self.journal.start()
+        self.runner.start()
+        self.reconciler.start()
+        self.dispatch.ring()
+
+    async def drain(self) -> None:
+        """Stop taking questions, end streams with a hint, finish or hand over what runs.
+
+        A second call while the first is under way ends its grace.
+        """
+        if self._drained is None:
+            self._drained = asyncio.create_task(self._drain(), name="drain")
+        else:
+            self.runner.hand_over_now()
+        await asyncio.shield(self._drained)
+
+    async def _drain(self) -> None:
+        self.draining = self.acceptance.draining = True
+        self.dispatch.closed = True
+        self.tails.drain()
+        await self.runner.drain(self.settings.drain_grace_s)
+
+    async def close(self) -> None:
+        """Drain, then let go of everything."""
+        await self.drain()
+        await self.reconciler.close()
+        await self.journal.close()
+        await self.tails.close()
+        for agent in self.agents.values():
+            await agent.handler.close()
+        await self.store.close()
+
+
+def _default(settings: Settings, agents: Mapping[str, Agent]) -> str:
+    if not agents:
+        detail = "There is no agent: configure one under [agents.<id>] or name a module:function."
+        raise SettingsError(detail)
+    chosen = settings.default_agent or next(iter(agents))
+    if chosen not in agents:
+        detail = f"default_agent: there is no agent {chosen}; there are {', '.join(agents)}."
+        raise SettingsError(detail)
+    return chosen
+
+
+def _limits(settings: Settings, agents: Mapping[str, Agent]) -> AcceptLimits:
+    limits = settings.limits
+    run = RunLimits(
+        running_max=limits.running_max,
+        running_per_user_max=limits.running_per_user_max,
+        running_per_agent_max={
+            agent.id: agent.running_max for agent in agents.values() if agent.running_max
+        },
+    )
+    return AcceptLimits(
+        queued_max=limits.queued_max,
+        queued_per_user_max=limits.queued_per_user_max,
+        messages_max=limits.messages_max,
+        run=run,
+    )

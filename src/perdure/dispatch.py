@@ -1,0 +1,54 @@
+"""From `queued` to a worker: admit who may run, then hand their ids to the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from perdure.errors import PerdureError
+from perdure.ports import Queue, RequestStore, RunLimits
+
+log = logging.getLogger("perdure.dispatch")
+
+
+class Dispatch:
+    """Admits and enqueues whenever it is rung: on accept, at the end of a run, by the reconciler.
+
+    Rings during a look at the queue are served by one more look, however many they are.
+
+    Args:
+        store: who waits.
+        queue: where their ids go.
+        limits: how many may run.
+
+    """
+
+    def __init__(self, store: RequestStore, queue: Queue, limits: RunLimits) -> None:
+        self.limits = limits
+        self._store = store
+        self._queue = queue
+        self._rung = False
+        self._looking: asyncio.Task[None] | None = None
+        self.closed = False
+
+    def ring(self) -> None:
+        """Ask for a look at the queue soon."""
+        self._rung = True
+        if self._looking is None and not self.closed:
+            self._looking = asyncio.create_task(self._look(), name="dispatch")
+            self._looking.add_done_callback(self._looked)
+
+    def _looked(self, _: asyncio.Task[None]) -> None:
+        self._looking = None
+        if self._rung:
+            self.ring()
+
+    async def _look(self) -> None:
+        while self._rung and not self.closed:
+            self._rung = False
+            try:
+                admitted = await self._store.admit(self.limits)
+                if admitted:
+                    await self._queue.enqueue(admitted)
+            except PerdureError as error:
+                log.warning("cannot admit, the reconciler will try again: %s", error)

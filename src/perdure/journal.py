@@ -1,0 +1,162 @@
+"""Group commit over all runs of a process: what they add is stored together, then made known.
+
+Flush at once when idle; what arrives meanwhile waits for the next flush, and flushes keep a small
+distance, so that many answers share a commit. A number is given when it is written; readers are
+woken after the commit and never before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from perdure.errors import OwnershipLost, PerdureError, Unavailable
+from perdure.ports import Append, Bus, Ending, RequestStore, Topic
+
+T = TypeVar("T")
+
+log = logging.getLogger("perdure.journal")
+
+SPACING_S = 0.003
+"""Least distance of two flushes: about the time in which a commit pays for itself."""
+SPACING_MAX_S = 0.06
+RETRY_S = 0.5
+GIVE_UP_S = 20.0
+"""How long a run buffers while the store cannot write; less than a lease, so nobody else owns it."""
+
+
+class Writer(Protocol):
+    """A run, as the journal sees it."""
+
+    request_id: str
+
+    def take(self) -> Append | None:
+        """Return what is new since the last take, numbered; None when there is nothing."""
+        ...
+
+    def lose(self, error: PerdureError) -> None:
+        """Learn that nothing can be written any more: the claim is lost, or the store is."""
+        ...
+
+
+class Journal:
+    """Stores what the runs of this process produce.
+
+    Args:
+        store: where it goes.
+        bus: whom it wakes.
+
+    """
+
+    def __init__(self, store: RequestStore, bus: Bus) -> None:
+        self._store = store
+        self._bus = bus
+        self._dirty: dict[str, Writer] = {}
+        self._wake = asyncio.Event()
+        self._flushed: asyncio.Future[None] | None = None
+        self._writing: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to flush."""
+        self._task = asyncio.create_task(self._work(), name="journal")
+
+    async def close(self) -> None:
+        """Stop; what the runs have not finished stays as it was last stored."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def note(self, writer: Writer) -> None:
+        """Remember that `writer` has something to store."""
+        self._dirty[writer.request_id] = writer
+        if not self._wake.is_set():
+            self._wake.set()
+
+    async def flushed(self) -> None:
+        """Wait for the end of the next flush: backpressure for a run that produces too fast."""
+        if self._flushed is None:
+            self._flushed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._flushed)
+
+    async def finish(self, writer: Writer, end: Callable[[], tuple[Append, Ending]]) -> bool:
+        """Store a run's last events and its end in one transaction; False: it was not ours.
+
+        `end` closes the answer; it is called when nothing of the run is being stored any more.
+        """
+        await self._leave(writer)
+        last, ending = end()
+        stored = await self._insist(lambda: self._store.finish(last, ending))
+        await self._bus.publish([Topic.events(writer.request_id)])
+        return stored
+
+    async def hand_over(self, writer: Writer, claim_id: str) -> bool:
+        """Store what a run has and give the request back to the queue; False: it was not ours."""
+        await self._leave(writer)
+        rest = writer.take()
+        if rest is not None:
+            await self._store.append([rest])
+        given = await self._store.hand_over(writer.request_id, claim_id)
+        await self._bus.publish([Topic.events(writer.request_id)])
+        return given
+
+    async def _leave(self, writer: Writer) -> None:
+        """Wait until no append of the run is under way, and keep it out of the next one."""
+        while writer.request_id in self._writing:
+            await self.flushed()
+        self._dirty.pop(writer.request_id, None)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        spacing = SPACING_S
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            started = loop.time()
+            await self._flush()
+            pause = started + spacing - loop.time()
+            if pause > 0:
+                await asyncio.sleep(pause)
+            late = loop.time() - started
+            spacing = min(SPACING_MAX_S, max(SPACING_S, late / 2))
+
+    async def _flush(self) -> None:
+        """Store the new events of all noted runs; wake their readers."""
+        writers, self._dirty = self._dirty, {}
+        taken = [(writer, append) for writer in writers.values() if (append := writer.take())]
+        self._writing = {append.request_id for _, append in taken}
+        if taken:
+            await self._store_all(taken)
+        self._writing = set()
+        if self._flushed is not None:
+            self._flushed.set_result(None)
+            self._flushed = None
+
+    async def _store_all(self, taken: list[tuple[Writer, Append]]) -> None:
+        try:
+            appends = [append for _, append in taken]
+            verdicts = await self._insist(lambda: self._store.append(appends))
+        except PerdureError as error:
+            for writer, _ in taken:
+                writer.lose(error)
+            return
+        for (writer, _), good in zip(taken, verdicts, strict=True):
+            if not good:
+                detail = f"{writer.request_id} belongs to somebody else now."
+                writer.lose(OwnershipLost(detail))
+        await self._bus.publish([Topic.events(append.request_id) for _, append in taken])
+
+    async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
+        """Try a write again while the store is unavailable, as long as the lease surely holds."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + GIVE_UP_S
+        while True:
+            try:
+                return await write()
+            except Unavailable as error:
+                if loop.time() >= deadline:
+                    raise
+                log.warning("cannot store answers, trying again: %s", error)
+                await asyncio.sleep(RETRY_S)

@@ -1,0 +1,124 @@
+"""Setting right what time and crashes have left: it delivers, takes over and prunes; it never runs.
+
+One per process; each step is a guarded transaction, so that several of them do no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+
+from perdure.dispatch import Dispatch
+from perdure.errors import PerdureError
+from perdure.model import Failure, Request
+from perdure.ports import Agent, Bus, Queue, Store, Topic
+from perdure.settings import Retention
+
+log = logging.getLogger("perdure.reconcile")
+
+UNDELIVERED_S = 10.0
+PRUNE_EVERY_S = 1.0
+HOUR_S, DAY_S = 3600.0, 86_400.0
+
+
+class Reconciler:
+    """The chores of one process.
+
+    Args:
+        store, bus, queue, dispatch: what it sets right.
+        agents: their recovery policies.
+        retention: how long things are kept.
+        every_s: distance of two rounds.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        store: Store,
+        bus: Bus,
+        queue: Queue,
+        dispatch: Dispatch,
+        agents: Mapping[str, Agent],
+        *,
+        retention: Retention,
+        every_s: float,
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._queue = queue
+        self._dispatch = dispatch
+        self._agents = agents
+        self._retention = retention
+        self._every_s = every_s
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin the rounds."""
+        self._tasks = [
+            asyncio.create_task(self._rounds(), name="reconciler"),
+            asyncio.create_task(self._prunings(), name="retention"),
+        ]
+
+    async def close(self) -> None:
+        """End the rounds."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def take_over(self, *, dead: bool = False) -> None:
+        """Take over requests whose worker is gone (`dead`: whoever is streaming) and tell it."""
+        changed = await self._store.reap(self.verdict, dead=dead)
+        topics: list[str] = []
+        for request in changed:
+            topics += [
+                Topic.stop(request.id),
+                Topic.events(request.id),
+                Topic.chats(request.user_id),
+            ]
+        if changed:
+            log.warning("took over %d requests of lost workers", len(changed))
+            await self._bus.publish(topics)
+
+    def verdict(self, request: Request) -> Failure | None:
+        """Decide about a request whose worker is gone, by its agent's policy."""
+        agent = self._agents.get(request.agent_id)
+        if agent is None:
+            return Failure("agent_removed", f"The agent {request.agent_id} is no longer here.")
+        if agent.recovery == "fail":
+            return Failure("interrupted", "The answer was interrupted; press Retry to ask again.")
+        if request.crashes >= agent.attempts_max:
+            detail = f"The worker was lost {request.crashes} times while it answered this."
+            return Failure("worker_lost", detail)
+        return None
+
+    async def _rounds(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self._every_s
+            await asyncio.sleep(self._every_s)
+            if loop.time() - due > self._every_s:
+                # This process was stopped meanwhile: let it renew its own leases first.
+                continue
+            try:
+                await self.take_over()
+                await self._queue.enqueue(await self._store.undelivered(UNDELIVERED_S))
+            except PerdureError as error:
+                log.warning("cannot reconcile, will try again: %s", error)
+            self._dispatch.ring()
+
+    async def _prunings(self) -> None:
+        keep = self._retention
+        while True:
+            await asyncio.sleep(PRUNE_EVERY_S)
+            started = time.monotonic()
+            try:
+                await self._store.prune(
+                    events_s=keep.events_hours * HOUR_S,
+                    requests_s=keep.requests_days * DAY_S,
+                    chats_s=keep.chats_days * DAY_S,
+                )
+            except PerdureError as error:
+                log.warning("cannot prune, will try again: %s", error)
+            log.debug("pruned in %.1f ms", 1000 * (time.monotonic() - started))

@@ -1,0 +1,130 @@
+"""One attempt of a request in this process: its claim, its builder, its clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Collection
+
+from perdure.deltas import Delta
+from perdure.errors import PerdureError, UpstreamError
+from perdure.events import Builder
+from perdure.fold import fold
+from perdure.model import JSON, Failure, Message, Status
+from perdure.ports import Agent, Append, Call, Claim, Ending
+
+
+class Run:
+    """One attempt of a request in this process; what the journal writes for it."""
+
+    def __init__(self, claim: Claim, agent: Agent, task: asyncio.Task[None]) -> None:
+        self.request_id = claim.request.id
+        self.claim = claim
+        self.agent = agent
+        self.task = task
+        folded = fold(claim.events)
+        self.partial = folded.text()
+        self.builder = Builder(folded)
+        self.attempt = claim.request.attempt
+        self.stopped: PerdureError | None = None
+        self.handing_over = False
+        self.asking = False
+        self.ending = False
+        self.touched = self.started = time.monotonic()
+        self._trace_id: str | None = None
+        self._attempt = self.attempt
+
+    def take(self) -> Append | None:
+        """Return what is new since the last take, numbered."""
+        first = self.builder.first
+        events = self.builder.take()
+        trace_id, self._trace_id = self._new_trace(), self.builder.trace_id
+        if not events and trace_id is None:
+            return None
+        attempt, self._attempt = self._attempt, self.attempt
+        return Append(
+            self.request_id,
+            self.claim.claim_id,
+            first,
+            events,
+            trace_id,
+            self.attempt if attempt != self.attempt else None,
+        )
+
+    def end(self, status: Status, error: Failure | None = None) -> tuple[Append, Ending]:
+        """Close the answer; return its last events and what is to be kept."""
+        first = self.builder.first
+        closing = self.builder.end(status, error)
+        ending = Ending(
+            status=closing.status,
+            output=closing.output,
+            text=closing.text,
+            error=closing.error,
+            usage=closing.usage,
+            incomplete_reason=closing.incomplete_reason,
+        )
+        events = self.builder.take()
+        trace_id = self.builder.trace_id
+        last = Append(self.request_id, self.claim.claim_id, first, events, trace_id, self.attempt)
+        return last, ending
+
+    def lose(self, error: PerdureError) -> None:
+        """Stop: the claim is lost, or nothing can be stored."""
+        self.stop(error)
+
+    def stop(self, error: PerdureError) -> None:
+        """End the task with a reason; the first reason counts, and an end under way stands."""
+        if self.stopped is None and not self.ending:
+            self.stopped = error
+            self.task.cancel()
+
+    def hand_over(self) -> None:
+        """End the task so that another worker goes on, unless it is ending anyway."""
+        if not self.handing_over and not self.ending:
+            self.handing_over = True
+            self.task.cancel()
+
+    def open(self) -> AsyncGenerator[Delta, None]:
+        """Ask the agent."""
+        request = self.claim.request
+        call = Call(
+            request_id=request.id,
+            chat_id=request.chat_id,
+            user_id=request.user_id,
+            agent_id=request.agent_id,
+            messages=_conversation(self.claim.messages),
+            attempt=self.attempt,
+            partial=self.partial,
+            metadata=request.metadata,
+        )
+        return self.agent.handler.stream(call)
+
+    def overdue(self, now: float) -> UpstreamError | None:
+        """Return the time limit that is passed, if one is; waiting to retry is not silence."""
+        agent, silent = self.agent, now - self.touched
+        if now - self.started > agent.total_timeout_s:
+            return _too_long("total_timeout", "took longer than", agent.total_timeout_s)
+        if not self.asking:
+            return None
+        if not self.builder.has_deltas and silent > agent.first_byte_timeout_s:
+            return _too_long("first_byte_timeout", "said nothing for", agent.first_byte_timeout_s)
+        if self.builder.has_deltas and silent > agent.idle_timeout_s:
+            return _too_long("idle_timeout", "fell silent for", agent.idle_timeout_s)
+        return None
+
+    def _new_trace(self) -> str | None:
+        trace_id = self.builder.trace_id
+        return trace_id if trace_id != self._trace_id else None
+
+
+def _conversation(messages: Collection[Message]) -> list[JSON]:
+    """Return what the agent is told; answers without text (failed, stopped early) are left out."""
+    return [
+        {"role": message.role, "content": message.parts or message.text}
+        for message in messages
+        if message.text or message.parts
+    ]
+
+
+def _too_long(code: str, what: str, seconds: float) -> UpstreamError:
+    return UpstreamError(f"The agent {what} {seconds:g} s.", code=code)

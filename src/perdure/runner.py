@@ -1,0 +1,271 @@
+"""Running requests: claim, ask the agent, store what it says, end. One task per running request.
+
+Leaving is never stopping: nothing here knows who reads. What ends a run from outside is the loss of
+its claim (cancelled, taken over), a time limit, or the drain of this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
+from contextlib import aclosing
+
+from perdure.deltas import Delta, Finish
+from perdure.errors import AgentError, AnswerError, OwnershipLost, PerdureError, UpstreamError
+from perdure.journal import GIVE_UP_S, Journal
+from perdure.model import Failure, Status
+from perdure.ports import Agent, Bus, Call, RequestStore, Topic
+from perdure.run import Run
+
+log = logging.getLogger("perdure.runner")
+
+PENDING_BYTES_MAX = 64 * 1024
+"""Bytes that a run may have waiting for the store before it must wait itself."""
+SWEEP_S = 0.25
+RETRY_FIRST_S = 0.5
+RETRY_MAX_S = 8.0
+
+
+class _Absent:
+    """The handler of an agent that is not configured any more."""
+
+    can_continue = False
+
+    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
+        detail = f"The agent {call.agent_id} is no longer configured here."
+        if call.attempt:
+            raise AgentError(detail, code="agent_removed")
+        yield Finish()
+
+    async def close(self) -> None:
+        pass
+
+
+class Runner:
+    """All runs of this process.
+
+    Args:
+        store, journal, bus: where answers go and who is told.
+        agents: by id; an agent that is gone fails its requests.
+        freed: called when a run has ended, so that the next may start.
+        lease_s: how long a claim holds without renewal.
+        answer_bytes_max: size at which an answer is cut off and failed.
+
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root names each
+        self,
+        store: RequestStore,
+        journal: Journal,
+        bus: Bus,
+        agents: Mapping[str, Agent],
+        *,
+        freed: Callable[[], None],
+        lease_s: float,
+        answer_bytes_max: int,
+    ) -> None:
+        self.worker_id = f"worker-{random.getrandbits(48):012x}"
+        self.runs: dict[str, Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._store = store
+        self._journal = journal
+        self._bus = bus
+        self._agents = agents
+        self._freed = freed
+        self._lease_s = lease_s
+        self._answer_bytes_max = answer_bytes_max
+        self._draining = False
+        self._chores: list[asyncio.Task[None]] = []
+        bus.subscribe(self._heard)
+
+    def start(self) -> None:
+        """Begin to renew leases and to watch the clock."""
+        self._chores = [
+            asyncio.create_task(self._sweep(), name="time limits"),
+            asyncio.create_task(self._renew(), name="leases"),
+        ]
+
+    def deliver(self, request_id: str) -> None:
+        """Take a request that the queue delivered; a second delivery finds nothing to do."""
+        if self._draining:
+            return
+        task = asyncio.create_task(self._work(request_id), name=request_id)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    async def drain(self, grace_s: float) -> None:
+        """Take nothing new, let short runs end, then hand the others over."""
+        self._draining = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_s)
+        self.hand_over_now()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GIVE_UP_S)
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+
+    def hand_over_now(self) -> None:
+        """End the grace of a drain under way."""
+        for run in list(self.runs.values()):
+            run.hand_over()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a run broke; its lease will lapse", exc_info=task.exception())
+        if not self._draining:
+            self._freed()
+
+    async def _work(self, request_id: str) -> None:
+        """Claim a request and see it through."""
+        claim = await self._store.claim(request_id, self.worker_id, self._lease_s)
+        task = asyncio.current_task()
+        if claim is None or task is None:
+            return
+        agent_id = claim.request.agent_id
+        run = Run(claim, self._agents.get(agent_id) or Agent(id=agent_id, handler=_Absent()), task)
+        self.runs[request_id] = run
+        await self._bus.publish([Topic.events(request_id), Topic.chats(claim.request.user_id)])
+        try:
+            await self._answer(run)
+        finally:
+            del self.runs[request_id]
+            await self._bus.publish([Topic.chats(claim.request.user_id)])
+
+    async def _answer(self, run: Run) -> None:
+        """Run to the end and store which end it was."""
+        try:
+            await self._attempts(run)
+        except asyncio.CancelledError:
+            await self._interrupted(run)
+        except AnswerError as error:
+            await self._end(run, Status.FAILED, Failure(error.code, error.detail))
+        except Exception as error:
+            log.exception("the handler of %s broke on %s", run.agent.id, run.request_id)
+            failure = Failure("server_error", f"The agent failed: {type(error).__name__}.")
+            await self._end(run, Status.FAILED, failure)
+        else:
+            await self._end(run, Status.COMPLETED)
+
+    async def _interrupted(self, run: Run) -> None:
+        """Decide what a cancelled task means: drain, time limit, or the loss of the claim."""
+        if run.handing_over and run.stopped is None:
+            await self._journal.hand_over(run, run.claim.claim_id)
+        elif isinstance(run.stopped, AnswerError):
+            failure = Failure(run.stopped.code, run.stopped.detail)
+            await self._end(run, Status.FAILED, failure)
+        elif run.stopped is None:
+            raise asyncio.CancelledError
+        else:
+            log.info("run of %s stopped: %s", run.request_id, run.stopped)
+
+    async def _end(self, run: Run, status: Status, error: Failure | None = None) -> None:
+        """Store the end; a lost claim means that somebody else has stored another one."""
+        run.ending = True
+        await self._journal.finish(run, lambda: run.end(status, error))
+
+    async def _attempts(self, run: Run) -> None:
+        """Ask until the answer is complete; raise what ends it otherwise.
+
+        Before the first delta a retryable error is retried within `retry_total_s`. After it only a
+        dropped connection is, by the agent's policy, as a new attempt.
+        """
+        began, tries = time.monotonic(), 0
+        while True:
+            try:
+                await self._ask(run)
+            except UpstreamError as error:
+                tries += 1
+                if run.builder.has_deltas:
+                    self._begin_again(run, error)
+                    began = time.monotonic()
+                await self._pause(run, error, tries, began)
+            else:
+                return
+
+    def _begin_again(self, run: Run, error: UpstreamError) -> None:
+        """Open a new attempt after a drop in mid-answer, or raise the error."""
+        agent = run.agent
+        allowed = agent.recovery != "fail" and run.attempt < agent.attempts_max
+        if error.code != "upstream_dropped" or not allowed:
+            raise error
+        run.attempt += 1
+        run.builder.in_progress(run.attempt, error.code)
+        run.builder.has_deltas = False
+        self._journal.note(run)
+
+    async def _pause(self, run: Run, error: UpstreamError, tries: int, began: float) -> None:
+        """Wait before the next try, or raise when there is none."""
+        delay = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (tries - 1)) * random.uniform(0.75, 1.0)
+        delay = max(delay, error.retry_after_s or 0.0)
+        left = run.agent.retry_total_s - (time.monotonic() - began)
+        if not error.retryable or delay > left:
+            raise error
+        log.info("%s: %s; trying again in %.1f s", run.request_id, error.detail, delay)
+        await asyncio.sleep(delay)
+
+    async def _ask(self, run: Run) -> None:
+        """Ask the agent once; raise unless it finished its answer."""
+        run.touched, run.asking = time.monotonic(), True
+        try:
+            async with aclosing(run.open()) as deltas:
+                finished = await self._record(run, deltas)
+        finally:
+            run.asking = False
+        if not finished:
+            detail = "The agent's answer broke off without an end."
+            raise UpstreamError(detail, code="upstream_dropped", retryable=True)
+
+    async def _record(self, run: Run, deltas: AsyncIterator[Delta]) -> bool:
+        """Put each delta into the log; tell whether the answer was finished."""
+        finished = False
+        builder, journal = run.builder, self._journal
+        async for delta in deltas:
+            builder.add(delta)
+            run.touched = time.monotonic()
+            journal.note(run)
+            finished = finished or type(delta) is Finish
+            if builder.pending > PENDING_BYTES_MAX:
+                await journal.flushed()
+            if builder.text_bytes > self._answer_bytes_max:
+                detail = f"The answer is longer than {self._answer_bytes_max} bytes."
+                raise UpstreamError(detail, code="answer_too_large")
+        return finished
+
+    async def _sweep(self) -> None:
+        """Stop runs that passed a time limit: one timer for all."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            now = time.monotonic()
+            for run in list(self.runs.values()):
+                error = run.overdue(now)
+                if error is not None:
+                    run.stop(error)
+
+    async def _renew(self) -> None:
+        """Extend all leases three times per lease; a run whose claim is gone stops."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            claims = {run.request_id: run.claim.claim_id for run in self.runs.values()}
+            try:
+                owned = await self._store.renew(claims, self._lease_s)
+            except PerdureError as error:
+                log.warning("cannot renew leases: %s", error)
+                continue
+            for request_id in claims.keys() - owned:
+                self._lose(request_id)
+
+    def _heard(self, topics: Collection[str]) -> None:
+        for topic in topics:
+            if topic.startswith("stop:"):
+                self._lose(topic.removeprefix("stop:"))
+
+    def _lose(self, request_id: str) -> None:
+        run = self.runs.get(request_id)
+        if run is not None:
+            detail = f"{request_id} was cancelled or taken over."
+            run.stop(OwnershipLost(detail))

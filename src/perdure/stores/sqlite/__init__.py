@@ -1,0 +1,54 @@
+"""The default store: one SQLite file, one process, group commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from perdure.model import JSON
+from perdure.stores.sqlite.database import Database
+from perdure.stores.sqlite.log import Log
+from perdure.stores.sqlite.migrations import migrate
+from perdure.stores.sqlite.requests import Requests
+from perdure.stores.sqlite.retention import Retention
+
+__all__ = ["SqliteStore"]
+
+
+class SqliteStore(Requests, Retention):
+    """`ports.Store` on one SQLite file, which this process owns while it is open.
+
+    Args:
+        path: the file; made when missing, its folder too.
+        synchronous: `full` (survives power loss) or `normal` (survives a crash of the process).
+
+    """
+
+    def __init__(self, path: Path, synchronous: str = "full") -> None:
+        self.db = Database(path, synchronous)
+        self.schema = 0
+
+    async def open(self) -> None:
+        self.db.path.parent.mkdir(parents=True, exist_ok=True)
+        self.db.open()
+        try:
+            self.schema = migrate(self.db.writer)
+        except Exception:
+            self.db.close()
+            raise
+        self.log = Log(self.db.writer, self.db.reader)
+        self.db.on_rollback = self.log.recover
+        self.log.recover()
+
+    async def close(self) -> None:
+        self.db.close()
+
+    async def check(self) -> JSON:
+        await self.db.write(lambda: self.db.all("UPDATE person SET revision = revision WHERE 0"))
+        return {
+            "engine": "sqlite",
+            "version": apsw.sqlite_lib_version(),
+            "schema": self.schema,
+            "synchronous": self.db.synchronous,
+        }

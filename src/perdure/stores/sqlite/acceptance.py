@@ -1,0 +1,213 @@
+"""Accepting a question: chat, messages, request and event 0 in one transaction."""
+
+from __future__ import annotations
+
+import time
+
+from perdure.errors import Conflict, NotFound, TooMany
+from perdure.ports import Accepted, NewMessage, NewRequest
+from perdure.stores.sqlite import rows
+from perdure.stores.sqlite.admission import Admission
+from perdure.stores.sqlite.database import Database
+from perdure.stores.sqlite.log import Log
+
+
+class AcceptWork:
+    """One `accept`, to be run inside a write transaction.
+
+    Args:
+        db: the database whose write transaction is under way.
+        log: where event 0 goes.
+        new: what is asked.
+
+    """
+
+    def __init__(self, db: Database, log: Log, new: NewRequest) -> None:
+        self._db = db
+        self._log = log
+        self._new = new
+        self._now = time.time()
+
+    def replayed(self) -> Accepted | None:
+        """Return what an earlier call with the same idempotency key made, if there was one."""
+        new = self._new
+        if new.idempotency_key is None:
+            return None
+        row = self._db.one(
+            "SELECT request_id, fingerprint FROM idempotency WHERE user_id = ? AND key = ?",
+            new.user_id,
+            new.idempotency_key,
+        )
+        if row is None:
+            return None
+        if row[1] != new.fingerprint:
+            detail = "This Idempotency-Key was used for another request; use a fresh one."
+            raise Conflict(detail, code="idempotency_key_reused")
+        made = self._db.one(
+            f"SELECT {rows.REQUEST} FROM request WHERE id = ?",
+            row[0],
+        )
+        if made is None:
+            detail = "The request made with this Idempotency-Key was deleted; use a fresh one."
+            raise Conflict(detail, code="idempotency_key_reused")
+        return Accepted(rows.request(made), replayed=True)
+
+    def check(self) -> None:
+        """Refuse what does not fit: limits, foreign chats, another agent, unknown parents."""
+        self._check_queue()
+        if not self._new.new_chat:
+            self._check_chat()
+
+    def waiting(self) -> list[str]:
+        """Return the chat's unfinished requests, oldest first; raise when the caller wants none."""
+        found = self._db.all(
+            "SELECT id FROM request WHERE chat_id = ? AND status IN ('queued', 'streaming')"
+            " ORDER BY created_at, id",
+            self._new.chat_id,
+        )
+        if found and self._new.if_busy == "reject":
+            detail = (
+                "This chat is still answering; wait, or send with if_busy = queue or interrupt."
+            )
+            raise Conflict(detail, code="chat_busy")
+        return [row[0] for row in found]
+
+    def write(self) -> None:
+        """Write all rows."""
+        new = self._new
+        if new.new_chat:
+            self._insert_chat()
+        parent = self._parent()
+        for message in new.history:
+            parent = self._insert_message(message, parent)
+        if new.question is not None:
+            parent = self._insert_message(new.question, parent)
+        answer = NewMessage(id=new.message_id, role="assistant", text="")
+        self._insert_message(answer, parent, request_id=new.id)
+        self._insert_request(str(parent))
+        self._db.all(
+            "UPDATE chat SET current_message_id = ?, updated_at = ? WHERE id = ?",
+            new.message_id,
+            self._now,
+            new.chat_id,
+        )
+
+    def _parent(self) -> str | None:
+        """Return the message that the first new one follows."""
+        given = self._new.answers or self._new.parent_id
+        if given is not None:
+            return given
+        row = self._db.one("SELECT current_message_id FROM chat WHERE id = ?", self._new.chat_id)
+        leaf: str | None = row[0]
+        return leaf
+
+    def _check_queue(self) -> None:
+        """Refuse when too many wait, in total or of this person, who could not run at once."""
+        limits, user = self._new.limits, self._new.user_id
+        total = self._count("status = 'queued' AND dispatched_at IS NULL")
+        mine = self._count("status = 'queued' AND dispatched_at IS NULL AND user_id = ?", user)
+        if total < limits.queued_max and mine < limits.queued_per_user_max:
+            return
+        startable = Admission(self._db.writer, self._now).pick(limits.run)
+        total -= len(startable)
+        mine -= sum(candidate.user_id == user for candidate in startable)
+        if total >= limits.queued_max:
+            detail = f"{total} requests are waiting already; try again in a moment."
+            raise TooMany(detail, code="queue_full")
+        if mine >= limits.queued_per_user_max:
+            detail = f"You have {mine} requests waiting already; try again when one has ended."
+            raise TooMany(detail, code="user_queue_full")
+
+    def _count(self, where: str, *values: str) -> int:
+        count: int = self._db.one(f"SELECT count(*) FROM request WHERE {where}", *values)[0]
+        return count
+
+    def _check_chat(self) -> None:
+        new = self._new
+        row = self._db.one(
+            "SELECT agent_id FROM chat WHERE id = ? AND user_id = ? AND deleted_at IS NULL",
+            new.chat_id,
+            new.user_id,
+        )
+        if row is None:
+            detail = f"There is no chat {new.chat_id}."
+            raise NotFound(detail, code="chat_not_found")
+        if row[0] != new.agent_id:
+            detail = f"This chat belongs to the agent {row[0]}; start a new one for {new.agent_id}."
+            raise Conflict(detail, code="chat_has_other_agent")
+        for message_id in filter(None, (new.parent_id, new.answers)):
+            self._check_message(message_id)
+        (count,) = self._db.one("SELECT count(*) FROM message WHERE chat_id = ?", new.chat_id)
+        if count + 2 > new.limits.messages_max:
+            detail = f"This chat holds {count} messages, which is the most; start a new one."
+            raise Conflict(detail, code="chat_full")
+
+    def _check_message(self, message_id: str) -> None:
+        found = self._db.one(
+            "SELECT 1 FROM message WHERE id = ? AND chat_id = ?",
+            message_id,
+            self._new.chat_id,
+        )
+        if found is None:
+            detail = f"There is no message {message_id} in this chat."
+            raise NotFound(detail, code="message_not_found")
+
+    def _insert_chat(self) -> None:
+        new = self._new
+        self._db.all(
+            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision)"
+            " VALUES (?, ?, ?, ?, ?, ?, 0)",
+            new.chat_id,
+            new.user_id,
+            new.agent_id,
+            new.title,
+            self._now,
+            self._now,
+        )
+
+    def _insert_message(
+        self,
+        message: NewMessage,
+        parent: str | None,
+        request_id: str | None = None,
+    ) -> str:
+        self._db.all(
+            "INSERT INTO message (id, chat_id, parent_id, role, text, parts, request_id, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            message.id,
+            self._new.chat_id,
+            parent,
+            message.role,
+            message.text,
+            rows.dump(message.parts),
+            request_id,
+            self._now,
+        )
+        if message.text:
+            self._db.all("INSERT INTO unindexed VALUES (?)", self._db.writer.last_insert_rowid())
+        return message.id
+
+    def _insert_request(self, user_message_id: str) -> None:
+        new = self._new
+        self._db.all(
+            "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
+            " status, created_at, next_sequence, metadata) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?)",
+            new.id,
+            new.chat_id,
+            new.user_id,
+            new.agent_id,
+            user_message_id,
+            new.message_id,
+            self._now,
+            rows.dump(new.metadata),
+        )
+        self._log.write_segment(new.id, 0, [new.first_event])
+        if new.idempotency_key is not None:
+            self._db.all(
+                "INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)",
+                new.user_id,
+                new.idempotency_key,
+                new.id,
+                new.fingerprint,
+                self._now,
+            )

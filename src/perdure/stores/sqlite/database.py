@@ -1,0 +1,229 @@
+"""One SQLite file: its lock, its connections, and group commit of everything that is written.
+
+One process owns the file (a lock beside it says so), one connection writes. What is submitted in
+one turn of the event loop is committed together, in that loop's thread: with the disk's sync the
+dearest part of a commit, sharing it is cheaper than handing it to a thread (docs/adr/0002).
+Checkpoints run in a thread of their own on a second connection, off the path of the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from perdure.errors import PerdureError, Unavailable
+
+T = TypeVar("T")
+Work = Callable[[], T]
+
+log = logging.getLogger("perdure.sqlite")
+
+CHECKPOINT_EVERY_S = 1.0
+WAL_BYTES_MAX = 64 * 1024 * 1024
+"""Size of the log file from which the writer itself finishes the checkpoint, so that it restarts."""
+FAILED_SYNC = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
+OLDEST_SQLITE = 3_051_003
+"""Older libraries can corrupt a file when a second connection checkpoints (WAL-reset bug)."""
+
+
+class Database:
+    """The writer, a reader for the loop's thread, and the commit that all writers share.
+
+    Args:
+        path: the file; its folder must exist and be on a local disk.
+        synchronous: `full` (a commit survives power loss) or `normal` (it survives a crash).
+
+    """
+
+    def __init__(self, path: Path, synchronous: str = "full") -> None:
+        self.path = path
+        self.synchronous = synchronous
+        self.on_rollback: Callable[[], None] = lambda: None
+        self.on_fatal: Callable[[BaseException], None] = _exit
+        self._pending: list[tuple[Work[Any], asyncio.Future[Any]]] = []
+        self._scheduled = False
+        self._lock_file: int | None = None
+        self._stop = threading.Event()
+        self._wal = Path(f"{path}-wal")
+
+    def open(self) -> None:
+        """Take the lock and connect; raises `Unavailable` when another process has the file."""
+        if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
+            detail = f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed."
+            raise Unavailable(detail)
+        self._lock()
+        try:
+            self.writer = self._connect()
+            self.reader = self._connect(read_only=True)
+        except apsw.Error as error:
+            self._unlock()
+            raise translate(error, f"open {self.path}") from error
+        self._thread = threading.Thread(target=self._checkpoints, name="checkpoint", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Commit what waits, checkpoint, disconnect and let go of the lock."""
+        if self._lock_file is None:
+            return
+        self.flush()
+        self._stop.set()
+        self._thread.join()
+        self.reader.close()
+        self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.writer.close()
+        self._unlock()
+
+    async def write(self, work: Work[T]) -> T:
+        """Run `work` in the next shared transaction; return its result once that is committed.
+
+        `work` runs alone in a savepoint: what it raises undoes only its own changes. It must change
+        memory only as its last step.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._pending.append((work, future))
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self.flush)
+        return await future
+
+    def write_now(self, work: Work[T]) -> T:
+        """Run `work` and all that waits in a transaction at once; return when it is committed."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._pending.append((work, future))
+        self.flush()
+        return future.result()
+
+    def all(self, sql: str, *values: apsw.SQLiteValue) -> list[Any]:
+        """Run a statement inside a write transaction and return its rows."""
+        return self.writer.execute(sql, values).fetchall()
+
+    def one(self, sql: str, *values: apsw.SQLiteValue) -> Any:  # noqa: ANN401 - a row of any shape
+        """Return the first row of `all`, or None."""
+        found = self.writer.execute(sql, values).fetchall()
+        return found[0] if found else None
+
+    def look(self, sql: str, *values: apsw.SQLiteValue) -> list[Any]:
+        """Return rows as committed. Read to the end: an open cursor would pin an old state."""
+        return self.reader.execute(sql, values).fetchall()
+
+    def flush(self) -> None:
+        """Commit all pending work in one transaction and tell each submitter the outcome."""
+        self._scheduled = False
+        batch, self._pending = self._pending, []
+        if not batch:
+            return
+        try:
+            self.writer.execute("BEGIN IMMEDIATE")
+            outcomes = [self._attempt(work) for work, _ in batch]
+            self.writer.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - every submitter is told, nothing is swallowed
+            self._give_up(batch, error)
+            return
+        for (_, future), (result, problem) in zip(batch, outcomes, strict=True):
+            if future.cancelled():
+                continue
+            if problem is None:
+                future.set_result(result)
+            else:
+                future.set_exception(problem)
+
+    def _attempt(self, work: Work[Any]) -> tuple[Any, Exception | None]:
+        """Run one piece of work in a savepoint; a failed statement of the disk fails the batch."""
+        self.writer.execute("SAVEPOINT work")
+        try:
+            result = work()
+        except (apsw.FullError, apsw.IOError, apsw.CorruptError, apsw.NotADBError):
+            raise
+        except Exception as error:  # noqa: BLE001 - handed to the submitter
+            self.writer.execute("ROLLBACK TO work")
+            self.writer.execute("RELEASE work")
+            return None, translate(error, "write")
+        self.writer.execute("RELEASE work")
+        return result, None
+
+    def _give_up(
+        self, batch: list[tuple[Work[Any], asyncio.Future[Any]]], error: Exception
+    ) -> None:
+        """Undo the transaction. After a failed sync nothing may be acknowledged any more: stop."""
+        if (
+            isinstance(error, apsw.IOError)
+            and getattr(error, "extendedresult", None) in FAILED_SYNC
+        ):
+            self.on_fatal(error)
+        if self.writer.in_transaction:
+            self.writer.execute("ROLLBACK")
+        self.on_rollback()
+        for _, future in batch:
+            if not future.done():
+                future.set_exception(translate(error, "commit"))
+
+    def _connect(self, *, read_only: bool = False) -> apsw.Connection:
+        connection = apsw.Connection(str(self.path))
+        connection.set_busy_timeout(5000)
+        for pragma in (
+            "journal_mode = WAL",
+            f"synchronous = {self.synchronous}",
+            "wal_autocheckpoint = 0",
+            "temp_store = MEMORY",
+            "cache_size = -16384",
+            f"query_only = {int(read_only)}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+        return connection
+
+    def _lock(self) -> None:
+        path = f"{self.path}.lock"
+        try:
+            self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if self._lock_file is None:
+                detail = f"Cannot create {path}: {error.strerror}. Choose another --data-dir."
+                raise Unavailable(detail, code="data_dir_unusable") from None
+            self._unlock()
+            detail = f"Another process is using {self.path}: stop it, or choose another --data-dir."
+            raise Unavailable(detail, code="database_locked") from None
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+    def _checkpoints(self) -> None:
+        """Copy committed pages into the file each second; let the writer finish a large log."""
+        connection = self._connect()
+        while not self._stop.wait(CHECKPOINT_EVERY_S):
+            try:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except apsw.Error as error:
+                log.warning("checkpoint failed, will try again: %s", error)
+        connection.close()
+
+    def bound_wal(self) -> None:
+        """Restart the log file when it is large; brief, since the thread has copied nearly all."""
+        if self._wal.exists() and self._wal.stat().st_size > WAL_BYTES_MAX:
+            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def translate(error: Exception, operation: str) -> Exception:
+    """Turn SQLite's errors into ours; ours and bugs pass unchanged."""
+    if isinstance(error, PerdureError) or not isinstance(error, apsw.Error):
+        return error
+    if isinstance(error, apsw.FullError):
+        return Unavailable(f"The disk is full (SQLite: {operation}).", code="disk_full")
+    return Unavailable(f"SQLite could not {operation}: {error}", code="store_unavailable")
+
+
+def _exit(error: BaseException) -> None:
+    """End the process: a second try after a failed sync can falsely succeed."""
+    log.critical("the disk failed to take a commit, stopping: %s", error)
+    logging.shutdown()
+    os._exit(70)

@@ -1,0 +1,235 @@
+"""Where events lie in the file: one journal row per flush, then one segment per answer.
+
+While a request runs, its newest events lie in journal rows, which it shares with all others of the
+same flush: one insert per commit, however many answers run. At 64 KiB, when they get old, and at
+the end they are written once more, as one row of their own (a segment), and the journal rows that
+nobody needs any more are removed. A reader gets either kind as a copy of bytes.
+
+The journal's part is also kept in memory (`Live`), together with the claim that may append: this
+process is the file's only writer, so memory and file change in the same synchronous step, and a
+rollback rebuilds the memory from the file.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import apsw
+import msgspec
+
+from perdure.ports import Append, Slice
+
+SEGMENT_BYTES = 64 * 1024
+SEGMENT_AGE_S = 15.0
+"""Events older than this leave the journal, so that a slow answer does not hold back its removal."""
+SEGMENTS_PER_FLUSH = 4
+"""Bound of the extra work that one commit takes on when many answers grow alike."""
+
+_Entry = tuple[str, int, bytes]
+_decode = msgspec.msgpack.Decoder(list[_Entry]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Live:
+    """A running request: its claim, its next number, and its events that lie in no segment yet."""
+
+    __slots__ = ("claim_id", "hot", "hot_bytes", "hot_first", "journal_row", "next", "since")
+
+    def __init__(self, claim_id: str, first: int) -> None:
+        self.claim_id = claim_id
+        self.next = first
+        self.hot: list[bytes] = []
+        self.hot_first = first
+        self.hot_bytes = 0
+        self.journal_row = 0
+        self.since = 0.0
+
+    def add(self, events: Sequence[bytes], journal_row: int) -> None:
+        """Take events that were just written to `journal_row`."""
+        if not self.hot:
+            self.journal_row = journal_row
+            self.since = time.monotonic()
+        self.hot.extend(events)
+        self.hot_bytes += sum(map(len, events))
+        self.next += len(events)
+
+    def clear(self) -> None:
+        """Forget events that were just written to a segment."""
+        self.hot = []
+        self.hot_bytes = 0
+        self.hot_first = self.next
+
+
+class Log:
+    """All event logs of one file; used inside its write transactions, and by readers between them."""
+
+    def __init__(self, writer: apsw.Connection, reader: apsw.Connection) -> None:
+        self.live: dict[str, Live] = {}
+        self._writer = writer
+        self._reader = reader
+        self._next_row = 1
+        self._full: list[str] = []
+
+    # --- writing, inside a transaction ---
+
+    def append(self, appends: Sequence[Append]) -> list[bool]:
+        """Write what is under a claim in force, at the right number; tell which were."""
+        verdicts = [self._owned(append) for append in appends]
+        good = [append for append, owned in zip(appends, verdicts, strict=True) if owned]
+        if good:
+            row = self._write_journal(good)
+            for append in good:
+                live = self.live[append.request_id]
+                live.add(append.events, row)
+                if live.hot_bytes >= SEGMENT_BYTES:
+                    self._full.append(append.request_id)
+            self._write_segments()
+        return verdicts
+
+    def owns(self, request_id: str, claim_id: str) -> bool:
+        """Tell whether the claim is in force: the fence of every write of a runner."""
+        live = self.live.get(request_id)
+        return live is not None and live.claim_id == claim_id
+
+    def begin(self, request_id: str, claim_id: str, first: int, events: Sequence[bytes]) -> None:
+        """Open a claimed request's hot log with its first events."""
+        live = Live(claim_id, first)
+        row = self._write_journal([Append(request_id, claim_id, first, events)])
+        live.add(events, row)
+        self.live[request_id] = live
+
+    def seal(self, request_id: str, first: int, events: Sequence[bytes]) -> int:
+        """Close a request's hot log with last events; return its next number.
+
+        From here on all of its events lie in segments and no claim is in force.
+        """
+        live = self.live.get(request_id)
+        hot = live.hot if live else []
+        start = live.hot_first if live else first
+        everything = [*hot, *events]
+        if everything:
+            self.write_segment(request_id, start, everything)
+        self.live.pop(request_id, None)
+        return start + len(everything)
+
+    def write_segment(self, request_id: str, first: int, events: Sequence[bytes]) -> None:
+        """Write events as a row of their own."""
+        self._writer.execute(
+            "INSERT INTO segment VALUES (?, ?, ?, ?)",
+            (request_id, first, first + len(events) - 1, b"\n".join(events)),
+        )
+
+    def tidy(self) -> None:
+        """Move old events to segments and remove journal rows that nobody needs."""
+        old = time.monotonic() - SEGMENT_AGE_S
+        aged = [key for key, live in self.live.items() if live.hot and live.since < old]
+        for request_id in aged[: 4 * SEGMENTS_PER_FLUSH]:
+            self._segment(request_id)
+        needed = (live.journal_row for live in self.live.values() if live.hot)
+        low = min(needed, default=self._next_row)
+        self._writer.execute("DELETE FROM journal WHERE id < ?", (low,))
+
+    def _owned(self, append: Append) -> bool:
+        live = self.live.get(append.request_id)
+        return live is not None and live.claim_id == append.claim_id and live.next == append.first
+
+    def _write_journal(self, appends: Iterable[Append]) -> int:
+        entries = [(a.request_id, a.first, b"\n".join(a.events)) for a in appends if a.events]
+        row, self._next_row = self._next_row, self._next_row + 1
+        self._writer.execute("INSERT INTO journal VALUES (?, ?)", (row, _encode(entries)))
+        return row
+
+    def _write_segments(self) -> None:
+        """Write some of the segments that are due; the others wait for the next flush."""
+        due, self._full = self._full[:SEGMENTS_PER_FLUSH], self._full[SEGMENTS_PER_FLUSH:]
+        for request_id in due:
+            live = self.live.get(request_id)
+            if live is not None and live.hot_bytes >= SEGMENT_BYTES:
+                self._segment(request_id)
+
+    def _segment(self, request_id: str) -> None:
+        live = self.live[request_id]
+        self.write_segment(request_id, live.hot_first, live.hot)
+        self._writer.execute(
+            "UPDATE request SET next_sequence = ? WHERE id = ?",
+            (live.next, request_id),
+        )
+        live.clear()
+
+    # --- recovery ---
+
+    def recover(self) -> None:
+        """Rebuild what lies in the journal only, after a start or a rollback; inside no transaction."""
+        self.live = {
+            request_id: Live(claim_id, first)
+            for request_id, claim_id, first in self._writer.execute(
+                "SELECT id, claim_id, next_sequence FROM request WHERE status = 'streaming'",
+            )
+        }
+        self._full = []
+        self._next_row = 1
+        for row, data in self._writer.execute("SELECT id, data FROM journal ORDER BY id"):
+            self._next_row = row + 1
+            for request_id, first, lines in _decode(data):
+                self._restore(request_id, first, lines.split(b"\n"), row)
+
+    def _restore(self, request_id: str, first: int, events: list[bytes], row: int) -> None:
+        live = self.live.get(request_id)
+        if live is None or first + len(events) <= live.next:
+            return
+        live.add(events[live.next - first :], row)
+
+    # --- reading ---
+
+    def read(self, request_id: str, after: int, bytes_max: int) -> list[bytes]:
+        """Return durable events after a number, from memory or from segments."""
+        live = self.live.get(request_id)
+        if live is not None and after + 1 >= live.hot_first:
+            return _within(live.hot[after + 1 - live.hot_first :], bytes_max)
+        return self._from_segments(request_id, after, bytes_max)
+
+    def whole(self, request_id: str) -> list[bytes]:
+        """Return a request's whole log; inside or outside of a transaction."""
+        rows = self._writer.execute(
+            "SELECT data FROM segment WHERE request_id = ? ORDER BY first",
+            (request_id,),
+        )
+        events = [event for (data,) in rows for event in data.split(b"\n")]
+        live = self.live.get(request_id)
+        return events + live.hot if live else events
+
+    def _from_segments(self, request_id: str, after: int, bytes_max: int) -> list[bytes]:
+        events: list[bytes] = []
+        size = 0
+        rows = self._reader.execute(
+            "SELECT first, data FROM segment WHERE request_id = ? AND last > ? ORDER BY first",
+            (request_id, after),
+        )
+        for first, data in rows:
+            lines = data.split(b"\n")
+            events.extend(lines[max(0, after + 1 - first) :])
+            size += len(data)
+            if size >= bytes_max:
+                break
+        rows.close()
+        return events
+
+    def slice(self, request_id: str, after: int, bytes_max: int, ended_at: int | None) -> Slice:
+        """Return a slice; `ended_at` is the number after the last event of an ended request."""
+        live = self.live.get(request_id)
+        following = self.read(request_id, after, bytes_max)
+        last = (live.next if live else ended_at or after + 1 + len(following)) - 1
+        return Slice(first=after + 1, events=following, last=last, ended=ended_at is not None)
+
+
+def _within(events: list[bytes], bytes_max: int) -> list[bytes]:
+    """Cut a list of events at about `bytes_max`, never to nothing."""
+    if sum(map(len, events)) <= bytes_max:
+        return events
+    size = 0
+    for count, event in enumerate(events, 1):
+        size += len(event)
+        if size >= bytes_max:
+            return events[:count]
+    return events

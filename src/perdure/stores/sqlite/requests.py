@@ -1,0 +1,287 @@
+"""The life of requests on SQLite: each method one guarded transaction of the group commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from perdure.errors import Gone, NotFound
+from perdure.events import Builder, rebuild
+from perdure.fold import fold
+from perdure.model import Request, Status, new_id
+from perdure.ports import (
+    Accepted,
+    Append,
+    Claim,
+    Ending,
+    NewRequest,
+    RunLimits,
+    Slice,
+    Verdict,
+)
+from perdure.stores.sqlite import rows
+from perdure.stores.sqlite.acceptance import AcceptWork
+from perdure.stores.sqlite.admission import Admission
+from perdure.stores.sqlite.transitions import Transitions, unknown
+
+DELIVERY_WAIT_MAX_S = 300.0
+BACKOFF_MAX_S = 60.0
+
+
+class Requests(Transitions):
+    """`ports.RequestStore` on one SQLite file."""
+
+    async def accept(self, new: NewRequest) -> Accepted:
+        def work() -> Accepted:
+            accept = AcceptWork(self.db, self.log, new)
+            replayed = accept.replayed()
+            if replayed is not None:
+                return replayed
+            accept.check()
+            waiting = accept.waiting()
+            interrupted = waiting if new.if_busy == "interrupt" else []
+            for request_id in interrupted:
+                self._end(request_id, Status.CANCELLED)
+            accept.write()
+            self._chat_changed(new.chat_id, new.user_id)
+            return Accepted(self._get(new.id), interrupted=interrupted)
+
+        return await self.db.write(work)
+
+    async def admit(self, limits: RunLimits) -> list[str]:
+        if not self._exists("status = 'queued' AND dispatched_at IS NULL"):
+            return []
+
+        def work() -> list[str]:
+            now = time.time()
+            picked = [c.request_id for c in Admission(self.db.writer, now).pick(limits)]
+            for request_id in picked:
+                self.db.all(
+                    "UPDATE request SET dispatched_at = ?, deliveries = 0 WHERE id = ?",
+                    now,
+                    request_id,
+                )
+            return picked
+
+        return await self.db.write(work)
+
+    async def claim(self, request_id: str, worker_id: str, lease_s: float) -> Claim | None:
+        def work() -> Claim | None:
+            claim_id, now = new_id("claim"), time.time()
+            row = self.db.one(
+                "UPDATE request SET status = 'streaming', claim_id = ?, worker_id = ?,"
+                " lease_until = ?, attempt = attempt + 1, started_at = coalesce(started_at, ?)"
+                " WHERE id = ? AND status = 'queued' AND dispatched_at IS NOT NULL"
+                " RETURNING attempt, requeued_for",
+                claim_id,
+                worker_id,
+                now + lease_s,
+                now,
+                request_id,
+            )
+            if row is None:
+                return None
+            events = self.log.whole(request_id)
+            builder = Builder(fold(events))
+            first = builder.first
+            builder.in_progress(row[0], row[1])
+            opened = builder.take()
+            request = self._get(request_id)
+            self._chat_changed(request.chat_id, request.user_id)
+            messages = self._conversation(request.user_message_id)
+            self.log.begin(request_id, claim_id, first, opened)
+            request.sequence_number = first + len(opened) - 1
+            return Claim(claim_id, request, [*events, *opened], messages)
+
+        return await self.db.write(work)
+
+    async def renew(self, claims: Mapping[str, str], lease_s: float) -> set[str]:
+        def work() -> set[str]:
+            until = time.time() + lease_s
+            return {
+                request_id
+                for request_id, claim_id in claims.items()
+                if self.db.one(
+                    "UPDATE request SET lease_until = ? WHERE id = ? AND claim_id = ?"
+                    " AND status = 'streaming' RETURNING id",
+                    until,
+                    request_id,
+                    claim_id,
+                )
+            }
+
+        return await self.db.write(work) if claims else set()
+
+    async def append(self, appends: Sequence[Append]) -> list[bool]:
+        def work() -> list[bool]:
+            verdicts = self.log.append(appends)
+            for append, good in zip(appends, verdicts, strict=True):
+                if good:
+                    self._annotate(append)
+            return verdicts
+
+        return self.db.write_now(work)
+
+    async def finish(self, last: Append, ending: Ending) -> bool:
+        def work() -> bool:
+            live = self.log.live.get(last.request_id)
+            owned = live is not None and self.log.owns(last.request_id, last.claim_id)
+            if live is None or not owned or live.next != last.first:
+                return False
+            self._annotate(last)
+            self._close(last.request_id, last.first, last.events, ending)
+            return True
+
+        return await self.db.write(work)
+
+    async def hand_over(self, request_id: str, claim_id: str) -> bool:
+        def work() -> bool:
+            if not self.log.owns(request_id, claim_id):
+                return False
+            self._requeue(request_id, "hand_over", crashes=0, not_before=None)
+            return True
+
+        return await self.db.write(work)
+
+    async def cancel(self, request_id: str) -> Request:
+        def work() -> Request:
+            request = self._get(request_id)
+            if not request.status.terminal:
+                self._end(request_id, Status.CANCELLED)
+            return self._get(request_id)
+
+        return await self.db.write(work)
+
+    async def reap(self, verdict: Verdict, *, dead: bool = False) -> list[Request]:
+        def work() -> list[Request]:
+            now = time.time()
+            found = self.db.all(
+                f"SELECT {rows.REQUEST} FROM request WHERE status = 'streaming'"
+                " AND (? OR lease_until < ?) ORDER BY created_at",
+                dead,
+                now,
+            )
+            requests = [rows.request(row) for row in found]
+            for request in requests:
+                request.crashes += 1
+                failure = verdict(request)
+                if failure is None:
+                    later = now + _backoff(request.crashes)
+                    self._requeue(request.id, "worker_lost", request.crashes, later)
+                else:
+                    self.db.all(
+                        "UPDATE request SET crashes = ? WHERE id = ?",
+                        request.crashes,
+                        request.id,
+                    )
+                    self._end(request.id, Status.FAILED, failure)
+            return [self._get(request.id) for request in requests]
+
+        if not dead and not self._exists("status = 'streaming' AND lease_until < ?", time.time()):
+            return []
+        return await self.db.write(work)
+
+    async def undelivered(self, after_s: float) -> list[str]:
+        due = (
+            "status = 'queued' AND dispatched_at IS NOT NULL"
+            " AND dispatched_at + min(?, ? * (1 << min(deliveries, 10))) < ?"
+        )
+        values = (DELIVERY_WAIT_MAX_S, after_s, time.time())
+        if not self._exists(due, *values):
+            return []
+
+        def work() -> list[str]:
+            found = self.db.all(
+                "UPDATE request SET deliveries = deliveries + 1, dispatched_at = ?"
+                f" WHERE {due} RETURNING id",
+                time.time(),
+                *values,
+            )
+            return [str(row[0]) for row in found]
+
+        return await self.db.write(work)
+
+    async def read(self, cursors: Mapping[str, int], bytes_max: int) -> dict[str, Slice]:
+        return {
+            request_id: found
+            for request_id, after in cursors.items()
+            if (found := self._slice(request_id, after, bytes_max)) is not None
+        }
+
+    def _slice(self, request_id: str, after: int, bytes_max: int) -> Slice | None:
+        if request_id in self.log.live:
+            return self.log.slice(request_id, after, bytes_max, None)
+        found = self.db.look(
+            "SELECT status, next_sequence, events_pruned FROM request WHERE id = ?",
+            request_id,
+        )
+        if not found:
+            return None
+        status, following, pruned = Status(found[0][0]), found[0][1], found[0][2]
+        if pruned and after < following - 1:
+            if after >= 0:
+                detail = "These events were removed; read the request itself for the final answer."
+                raise Gone(detail, code="events_pruned")
+            events = rebuild(self._seen(request_id))
+            return Slice(first=0, events=events, last=len(events) - 1, ended=True)
+        if not status.terminal:
+            slice_ = self.log.slice(request_id, after, bytes_max, following)
+            return Slice(slice_.first, slice_.events, following - 1, ended=False)
+        return self.log.slice(request_id, after, bytes_max, following)
+
+    async def request(self, request_id: str, user_id: str | None = None) -> Request:
+        return self._numbered(self._seen(request_id, user_id))
+
+    async def requests(
+        self,
+        user_id: str,
+        *,
+        status: Status | None = None,
+        chat_id: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> tuple[list[Request], str | None]:
+        where, values = "user_id = ?", [user_id]
+        for column, value in (("status", status), ("chat_id", chat_id)):
+            if value is not None:
+                where += f" AND {column} = ?"
+                values.append(str(value))
+        if cursor is not None:
+            where += " AND (created_at, id) < (SELECT created_at, id FROM request WHERE id = ?)"
+            values.append(cursor)
+        found = self.db.look(
+            f"SELECT {rows.REQUEST} FROM request WHERE {where}"
+            " ORDER BY created_at DESC, id DESC LIMIT ?",
+            *values,
+            limit + 1,
+        )
+        page = [self._numbered(rows.request(row)) for row in found[:limit]]
+        return page, page[-1].id if len(found) > limit else None
+
+    async def positions(self) -> dict[str, int]:
+        waiting = Admission(self.db.reader, float("inf")).everyone()
+        return {candidate.request_id: place for place, candidate in enumerate(waiting, 1)}
+
+    async def delete_request(self, request_id: str, user_id: str) -> None:
+        def work() -> None:
+            request = self._get(request_id)
+            if request.user_id != user_id:
+                raise NotFound(unknown(request_id), code="request_not_found")
+            if not request.status.terminal:
+                self._end(request_id, Status.CANCELLED)
+            self._forget(request_id)
+            self._chat_changed(request.chat_id, request.user_id)
+
+        await self.db.write(work)
+
+    async def counts(self) -> dict[str, int]:
+        found = self.db.look(
+            "SELECT status, count(*) FROM request WHERE status IN ('queued', 'streaming')"
+            " GROUP BY status",
+        )
+        return {"queued": 0, "streaming": 0} | dict(found)
+
+
+def _backoff(crashes: int) -> float:
+    """Return how long to wait after the n-th lost worker: at once, then 2, 4 … seconds."""
+    return 0.0 if crashes <= 1 else min(BACKOFF_MAX_S, 2.0 ** (crashes - 1))

@@ -1,0 +1,117 @@
+"""Rows of the tables as the nouns of `perdure.model`, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+import msgspec
+
+from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status
+
+REQUEST = (
+    "id, chat_id, user_id, agent_id, user_message_id, message_id, status, created_at, next_sequence,"
+    " attempt, crashes, dispatched_at, not_before, started_at, completed_at, trace_id, error, usage,"
+    " output, incomplete_reason, metadata, events_pruned"
+)
+MESSAGE = "id, chat_id, parent_id, role, text, parts, output, request_id, created_at"
+CHAT = (
+    "id, user_id, agent_id, title, created_at, updated_at, revision, pinned, archived,"
+    " deleted_at IS NOT NULL, current_message_id, unread, last_status,"
+    " (SELECT id FROM request r WHERE r.chat_id = chat.id AND r.status = 'streaming' LIMIT 1),"
+    " (SELECT count(*) FROM request r WHERE r.chat_id = chat.id AND r.status = 'queued')"
+)
+FEEDBACK = "id, user_id, request_id, trace_id, name, value, rationale, created_at"
+
+
+def dump(value: object) -> str | None:
+    """Encode a value as JSON text; None stays NULL."""
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def load(text: str | None) -> Any:  # noqa: ANN401 - JSON has any shape
+    """Decode JSON text; NULL is None."""
+    return None if text is None else msgspec.json.decode(text)
+
+
+def request(row: apsw.SQLiteValues) -> Request:
+    """Make a request of the columns `REQUEST`; its number is that of the file's segments."""
+    r: Any = row
+    return Request(
+        id=r[0],
+        chat_id=r[1],
+        user_id=r[2],
+        agent_id=r[3],
+        user_message_id=r[4],
+        message_id=r[5],
+        status=Status(r[6]),
+        created_at=r[7],
+        sequence_number=r[8] - 1,
+        attempt=r[9],
+        crashes=r[10],
+        dispatched_at=r[11],
+        not_before=r[12],
+        started_at=r[13],
+        completed_at=r[14],
+        trace_id=r[15],
+        error=None if r[16] is None else msgspec.json.decode(r[16], type=Failure),
+        usage=load(r[17]),
+        output=load(r[18]),
+        incomplete_reason=r[19],
+        metadata=load(r[20]),
+        events_pruned=bool(r[21]),
+    )
+
+
+def message(row: apsw.SQLiteValues) -> Message:
+    """Make a message of the columns `MESSAGE`."""
+    r: Any = row
+    parts: list[JSON] | None = load(r[5])
+    return Message(
+        id=r[0],
+        chat_id=r[1],
+        parent_id=r[2],
+        role=r[3],
+        text=r[4],
+        parts=parts,
+        output=load(r[6]),
+        request_id=r[7],
+        created_at=r[8],
+    )
+
+
+def chat(row: apsw.SQLiteValues) -> Chat:
+    """Make a chat of the columns `CHAT`."""
+    r: Any = row
+    return Chat(
+        id=r[0],
+        user_id=r[1],
+        agent_id=r[2],
+        title=r[3],
+        created_at=r[4],
+        updated_at=r[5],
+        revision=r[6],
+        pinned=bool(r[7]),
+        archived=bool(r[8]),
+        deleted=bool(r[9]),
+        current_message_id=r[10],
+        unread=bool(r[11]),
+        last_status=None if r[12] is None else Status(r[12]),
+        running_request_id=r[13],
+        queued=r[14],
+    )
+
+
+def feedback(row: apsw.SQLiteValues) -> Feedback:
+    """Make a verdict of the columns `FEEDBACK`."""
+    r: Any = row
+    return Feedback(
+        id=r[0],
+        user_id=r[1],
+        request_id=r[2],
+        trace_id=r[3],
+        name=r[4],
+        value=load(r[5]),
+        rationale=r[6],
+        created_at=r[7],
+    )

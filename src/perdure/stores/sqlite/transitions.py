@@ -1,0 +1,181 @@
+"""The guarded steps that end, requeue and look up requests, shared by all that write on SQLite.
+
+A take-over (cancel, lost lease, hand-over) is one transaction: it takes the claim away and appends
+the event that says so. It works whoever owns the request, hung and dead workers included.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import apsw
+
+from perdure.errors import NotFound
+from perdure.events import Builder
+from perdure.fold import fold
+from perdure.model import Failure, Message, Request, Status
+from perdure.ports import Append, Ending
+from perdure.stores.sqlite import rows
+from perdure.stores.sqlite.database import Database
+from perdure.stores.sqlite.log import Log
+
+
+class Transitions:
+    """Steps of a write transaction over one database and its log."""
+
+    db: Database
+    log: Log
+
+    def _end(self, request_id: str, status: Status, error: Failure | None = None) -> None:
+        """Take over and end a request, whoever owns it: cancel, lost worker."""
+        builder = Builder(fold(self.log.whole(request_id)))
+        first = builder.first
+        closing = builder.end(status, error)
+        ending = Ending(
+            status=closing.status,
+            output=closing.output,
+            text=closing.text,
+            error=closing.error,
+            usage=closing.usage,
+            incomplete_reason=closing.incomplete_reason,
+        )
+        self._close(request_id, first, builder.take(), ending)
+
+    def _close(
+        self,
+        request_id: str,
+        first: int,
+        events: Sequence[bytes],
+        ending: Ending,
+    ) -> None:
+        """Write the last events, the row, the message and the chat's state."""
+        row = self.db.one(
+            "UPDATE request SET status = ?, claim_id = NULL, lease_until = NULL, completed_at = ?,"
+            " error = ?, usage = ?, output = ?, incomplete_reason = ?, dispatched_at = NULL"
+            " WHERE id = ? AND status IN ('queued', 'streaming')"
+            " RETURNING chat_id, user_id, message_id",
+            ending.status,
+            time.time(),
+            rows.dump(ending.error),
+            rows.dump(ending.usage),
+            rows.dump(ending.output),
+            ending.incomplete_reason,
+            request_id,
+        )
+        if row is None:
+            return
+        chat_id, user_id, message_id = row
+        position = self.db.one(
+            "UPDATE message SET text = ?, output = ? WHERE id = ? RETURNING position",
+            ending.text,
+            rows.dump(ending.output),
+            message_id,
+        )
+        if position is not None and ending.text:
+            self.db.all("INSERT OR IGNORE INTO unindexed VALUES (?)", position[0])
+        unread = int(ending.status != Status.CANCELLED)
+        self.db.all(
+            "UPDATE chat SET last_status = ?, unread = max(unread, ?) WHERE id = ?",
+            ending.status,
+            unread,
+            chat_id,
+        )
+        self._chat_changed(chat_id, user_id)
+        self._number(request_id, self.log.seal(request_id, first, events))
+
+    def _annotate(self, append: Append) -> None:
+        """Store what an append says beside its events."""
+        if append.trace_id is not None or append.attempt is not None:
+            self.db.all(
+                "UPDATE request SET trace_id = coalesce(?, trace_id),"
+                " attempt = coalesce(?, attempt) WHERE id = ?",
+                append.trace_id,
+                append.attempt,
+                append.request_id,
+            )
+
+    def _requeue(
+        self,
+        request_id: str,
+        reason: str,
+        crashes: int,
+        not_before: float | None,
+    ) -> None:
+        """Give a running request back to the queue; its open item is closed as incomplete."""
+        builder = Builder(fold(self.log.whole(request_id)))
+        first = builder.first
+        builder.queued()
+        row = self.db.one(
+            "UPDATE request SET status = 'queued', claim_id = NULL, lease_until = NULL,"
+            " dispatched_at = NULL, requeued_for = ?, crashes = max(crashes, ?), not_before = ?"
+            " WHERE id = ? AND status = 'streaming' RETURNING chat_id, user_id",
+            reason,
+            crashes,
+            not_before,
+            request_id,
+        )
+        if row is not None:
+            self._chat_changed(row[0], row[1])
+            self._number(request_id, self.log.seal(request_id, first, builder.take()))
+
+    def _number(self, request_id: str, following: int) -> None:
+        self.db.all("UPDATE request SET next_sequence = ? WHERE id = ?", following, request_id)
+
+    def _forget(self, request_id: str) -> None:
+        for table, column in (
+            ("segment", "request_id"),
+            ("idempotency", "request_id"),
+            ("feedback", "request_id"),
+            ("request", "id"),
+        ):
+            self.db.all(f"DELETE FROM {table} WHERE {column} = ?", request_id)
+
+    def _chat_changed(self, chat_id: str, user_id: str) -> None:
+        """Give the chat the person's next revision, so that live lists see the change."""
+        row = self.db.one(
+            "INSERT INTO person VALUES (?, 1) ON CONFLICT DO UPDATE SET revision = revision + 1"
+            " RETURNING revision",
+            user_id,
+        )
+        self.db.all("UPDATE chat SET revision = ? WHERE id = ?", row and row[0], chat_id)
+
+    def _conversation(self, message_id: str) -> list[Message]:
+        """Return the messages from the root to `message_id`."""
+        found = self.db.all(
+            "WITH RECURSIVE line (id, depth) AS (SELECT ?, 0 UNION ALL"
+            " SELECT m.parent_id, depth + 1 FROM message m JOIN line ON m.id = line.id"
+            " WHERE m.parent_id IS NOT NULL)"
+            f" SELECT {', '.join('m.' + c for c in rows.MESSAGE.split(', '))}"
+            " FROM line JOIN message m ON m.id = line.id ORDER BY depth DESC",
+            message_id,
+        )
+        return [rows.message(row) for row in found]
+
+    def _get(self, request_id: str) -> Request:
+        """Return a request as this transaction sees it."""
+        row = self.db.one(f"SELECT {rows.REQUEST} FROM request WHERE id = ?", request_id)
+        if row is None:
+            raise NotFound(unknown(request_id), code="request_not_found")
+        return self._numbered(rows.request(row))
+
+    def _seen(self, request_id: str, user_id: str | None = None) -> Request:
+        """Return a request as committed, if it is the person's."""
+        found = self.db.look(f"SELECT {rows.REQUEST} FROM request WHERE id = ?", request_id)
+        if not found or (user_id is not None and found[0][2] != user_id):
+            raise NotFound(unknown(request_id), code="request_not_found")
+        return rows.request(found[0])
+
+    def _numbered(self, request: Request) -> Request:
+        live = self.log.live.get(request.id)
+        if live is not None:
+            request.sequence_number = live.next - 1
+        return request
+
+    def _exists(self, where: str, *values: apsw.SQLiteValue) -> bool:
+        return bool(self.db.look(f"SELECT 1 FROM request WHERE {where} LIMIT 1", *values))
+
+
+def unknown(request_id: str) -> str:
+    return f"There is no request {request_id}."

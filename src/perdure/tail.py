@@ -1,0 +1,337 @@
+"""Following logs: one shared tail per request and process, and readers that are positions in it.
+
+A reader registers first, reads the store from its own cursor, then waits for the doorbell; all
+tails are also read again every second or two, so that a lost wake-up costs time only. A reader that
+falls behind what the tail still holds reads the store at its own pace: it hurts nobody and holds
+bounded memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, Collection, Sequence
+
+import msgspec
+
+from perdure.errors import NotFound, PerdureError
+from perdure.events import kind
+from perdure.fold import Fold
+from perdure.model import JSON, Status
+from perdure.ports import Bus, RequestStore, Slice
+
+log = logging.getLogger("perdure.tail")
+
+READ_BYTES = 256 * 1024
+HELD_BYTES = 64 * 1024
+"""Recent events that one tail keeps for its readers; older ones are read from the store."""
+REREAD_S = 1.5
+SNAPSHOTS_MAX = 512
+
+
+class Drained(PerdureError):
+    """The server is stopping: re-attach from the cursor in a moment."""
+
+    code = "draining"
+    retryable = True
+
+
+class Batch:
+    """Consecutive durable events; shared by all readers, and framed once for all of them."""
+
+    __slots__ = ("_sse", "ended", "events", "first", "size")
+
+    def __init__(self, first: int, events: Sequence[bytes], *, ended: bool) -> None:
+        self.first = first
+        self.events = events
+        self.ended = ended
+        self.size = sum(map(len, events))
+        self._sse: bytes | None = None
+
+    @property
+    def following(self) -> int:
+        """The number after the last event."""
+        return self.first + len(self.events)
+
+    def sse(self) -> bytes:
+        """Return the events as SSE frames with `id`, `event` and `data`."""
+        if self._sse is None:
+            self._sse = b"".join(
+                b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind(event).encode(), event)
+                for number, event in enumerate(self.events, self.first)
+            )
+        return self._sse
+
+    def since(self, number: int) -> Batch:
+        """Return the part from `number` on."""
+        if number <= self.first:
+            return self
+        return Batch(number, self.events[number - self.first :], ended=self.ended)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """An answer as it stood at `sequence_number`."""
+
+    sequence_number: int
+    status: Status
+    text: str
+    output: list[JSON]
+
+
+class _Tail:
+    """The newest events of one request, and who waits for more."""
+
+    __slots__ = ("batches", "ended", "held", "next", "readers", "waiters")
+
+    def __init__(self) -> None:
+        self.batches: deque[Batch] = deque()
+        self.held = 0
+        self.next: int | None = None
+        self.ended = False
+        self.readers = 0
+        self.waiters: dict[asyncio.Future[bool], float] = {}
+
+    def extend(self, slice_: Slice) -> None:
+        """Take what was read after `next`, and wake the readers."""
+        if self.next is None or slice_.first != self.next:
+            return
+        following = slice_.first + len(slice_.events)
+        self.ended = slice_.ended and following > slice_.last
+        if slice_.events:
+            batch = Batch(slice_.first, slice_.events, ended=self.ended)
+            self.batches.append(batch)
+            self.held += batch.size
+            self.next = following
+            while self.held > HELD_BYTES and len(self.batches) > 1:
+                self.held -= self.batches.popleft().size
+        if slice_.events or self.ended:
+            self.wake(more=True)
+
+    def wake(self, *, more: bool) -> None:
+        """Resume all who wait; `more` tells them that there is something to read."""
+        waiters, self.waiters = self.waiters, {}
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(more)
+
+    def find(self, number: int) -> Batch | None:
+        """Return the held batch that goes on at `number`, None when it is not held."""
+        for batch in reversed(self.batches):
+            if batch.first <= number < batch.following:
+                return batch.since(number)
+            if number >= batch.following:
+                return None
+        return None
+
+
+class Tails:
+    """All tails of a process.
+
+    Args:
+        store: what is durable.
+        bus: who rings.
+
+    """
+
+    def __init__(self, store: RequestStore, bus: Bus) -> None:
+        self._store = store
+        self._tails: dict[str, _Tail] = {}
+        self._dirty: set[str] = set()
+        self._rung = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
+        self.readers = 0
+        self.snapshots = Snapshots(store)
+        bus.subscribe(self._ring)
+
+    def start(self) -> None:
+        """Begin to read for the tails."""
+        self._tasks = [
+            asyncio.create_task(self._pump(), name="tails"),
+            asyncio.create_task(self._tick(), name="keep-alives"),
+        ]
+
+    async def close(self) -> None:
+        """End all readers and stop."""
+        self.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def drain(self) -> None:
+        """End all readers with `Drained`, now and from now on."""
+        self._draining = True
+        for tail in self._tails.values():
+            tail.wake(more=True)
+
+    async def follow(
+        self,
+        request_id: str,
+        after: int,
+        *,
+        idle_s: float,
+    ) -> AsyncGenerator[Batch | None, None]:
+        """Yield batches of durable events after the cursor, to the terminal one.
+
+        Args:
+            request_id: whose log; the caller has checked who may read it.
+            after: exclusive cursor, -1 = from the start.
+            idle_s: yields None when nothing came for that long.
+
+        Raises:
+            NotFound: there is no such request (any more).
+            Gone: the events after the cursor are pruned.
+            Drained: the server stops.
+
+        """
+        tail = self._tails.setdefault(request_id, _Tail())
+        tail.readers += 1
+        self.readers += 1
+        try:
+            async for batch in self._batches(request_id, tail, after + 1, idle_s):
+                yield batch
+        finally:
+            tail.readers -= 1
+            self.readers -= 1
+            if not tail.readers and self._tails.get(request_id) is tail:
+                del self._tails[request_id]
+
+    def sse(self, batch: Batch) -> bytes:
+        """Return a batch as SSE frames, made once for all readers."""
+        return batch.sse()
+
+    async def snapshot(self, request_id: str) -> Snapshot:
+        """Return an answer as it stands, with the number it was taken at."""
+        return await self.snapshots.take(request_id)
+
+    async def _batches(
+        self,
+        request_id: str,
+        tail: _Tail,
+        position: int,
+        idle_s: float,
+    ) -> AsyncGenerator[Batch | None, None]:
+        while not self._draining:
+            batch = tail.find(position)
+            if batch is None and tail.next != position:
+                batch = await self._catch_up(request_id, tail, position)
+            if batch is not None:
+                yield batch
+                position = batch.following
+            elif tail.ended:
+                return
+            elif not await self._wait(tail, idle_s):
+                yield None
+            if batch is not None and batch.ended:
+                return
+        detail = "The server is stopping; attach again from your cursor."
+        raise Drained(detail)
+
+    async def _catch_up(self, request_id: str, tail: _Tail, position: int) -> Batch | None:
+        """Read the store from the reader's own position; a first reader also sets the tail's."""
+        found = await self._store.read({request_id: position - 1}, READ_BYTES)
+        slice_ = found.get(request_id)
+        if slice_ is None:
+            detail = f"There is no request {request_id}."
+            raise NotFound(detail, code="request_not_found")
+        following = slice_.first + len(slice_.events)
+        ended = slice_.ended and following > slice_.last
+        if tail.next is None:
+            tail.next = max(slice_.last + 1, position)
+            tail.ended = slice_.ended
+        if slice_.events:
+            return Batch(slice_.first, slice_.events, ended=ended)
+        if position > slice_.last + 1 and not ended:
+            # A cursor from the future: wait for the log to get there.
+            tail.next = position
+        return None
+
+    async def _wait(self, tail: _Tail, idle_s: float) -> bool:
+        """Wait for the tail to move; False when nothing came for `idle_s`."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        tail.waiters[waiter] = loop.time() + idle_s
+        try:
+            return await waiter
+        finally:
+            tail.waiters.pop(waiter, None)
+
+    def _ring(self, topics: Collection[str]) -> None:
+        dirty = self._tails.keys() & topics
+        if dirty:
+            self._dirty |= dirty
+            self._rung.set()
+
+    async def _pump(self) -> None:
+        """Read for all rung tails at once; for all of them when nobody rang for a while."""
+        while True:
+            try:
+                async with asyncio.timeout(REREAD_S):
+                    await self._rung.wait()
+                dirty, self._dirty = self._dirty, set()
+            except TimeoutError:
+                dirty = set(self._tails)
+            self._rung.clear()
+            try:
+                await self._read(dirty)
+            except PerdureError as error:
+                log.warning("cannot read for the streams, will try again: %s", error)
+                await asyncio.sleep(REREAD_S)
+
+    async def _read(self, request_ids: set[str]) -> None:
+        cursors = {
+            request_id: tail.next - 1
+            for request_id in request_ids
+            if (tail := self._tails.get(request_id)) is not None and tail.next is not None
+        }
+        slices = await self._store.read(cursors, READ_BYTES)
+        for request_id, slice_ in slices.items():
+            if (tail := self._tails.get(request_id)) is not None:
+                tail.extend(slice_)
+                if slice_.events and slice_.first + len(slice_.events) <= slice_.last:
+                    self._dirty.add(request_id)
+                    self._rung.set()
+
+    async def _tick(self) -> None:
+        """Resume who waited too long: one timer for all readers instead of one each."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1)
+            now = loop.time()
+            for tail in list(self._tails.values()):
+                for waiter, deadline in list(tail.waiters.items()):
+                    if deadline <= now and not waiter.done():
+                        waiter.set_result(False)
+
+
+class Snapshots:
+    """Answers in progress, folded as far as somebody asked; each event is folded once."""
+
+    def __init__(self, store: RequestStore) -> None:
+        self._store = store
+        self._folds: OrderedDict[str, tuple[Fold, asyncio.Lock]] = OrderedDict()
+
+    async def take(self, request_id: str) -> Snapshot:
+        """Return the answer as far as it is durable."""
+        fold, lock = self._folds.setdefault(request_id, (Fold(), asyncio.Lock()))
+        self._folds.move_to_end(request_id)
+        async with lock:
+            await self._advance(request_id, fold)
+        if fold.ended:
+            self._folds.pop(request_id, None)
+        while len(self._folds) > SNAPSHOTS_MAX:
+            self._folds.popitem(last=False)
+        return Snapshot(fold.sequence_number, fold.status, fold.text(), fold.answer())
+
+    async def _advance(self, request_id: str, fold: Fold) -> None:
+        while True:
+            found = await self._store.read({request_id: fold.sequence_number}, READ_BYTES)
+            slice_ = found.get(request_id)
+            if slice_ is None:
+                detail = f"There is no request {request_id}."
+                raise NotFound(detail, code="request_not_found")
+            for event in slice_.events:
+                fold.apply(event)
+            if not slice_.events or fold.sequence_number >= slice_.last:
+                return
