@@ -1,0 +1,73 @@
+"""Who can be asked, who is asking, and what a client should know of this server."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, Response
+
+from perdure import ports
+from perdure.routers import shapes
+from perdure.routers.given import Running, Who
+from perdure.routers.live import ATTACHMENTS_MAX
+from perdure.routers.problems import responses
+
+router = APIRouter(prefix="/api", tags=["server"])
+
+VERSION = version("perdure")
+
+
+@router.get(
+    "/agents",
+    operation_id="listAgents",
+    response_model=shapes.Agents,
+    responses=responses(503),
+)
+async def list_agents(core: Running, person: Who) -> Response:
+    """List the agents."""
+    del person  # only who is known may see them
+    agents = [agent_shape(agent) for agent in core.agents.values()]
+    return shapes.answer(shapes.Agents(agents=agents, default_agent_id=core.default_agent_id))
+
+
+@router.get("/me", operation_id="getMe", response_model=shapes.Me, responses=responses(503))
+async def me(core: Running, person: Who) -> Response:
+    """Tell who is asking."""
+    mode = core.settings.auth.mode
+    shown = shapes.Me(user_id=person.user_id, display=person.display, auth_mode=mode)
+    return shapes.answer(shown)
+
+
+@router.get(
+    "/config", operation_id="getConfig", response_model=shapes.Config, responses=responses(503)
+)
+async def config(core: Running, person: Who) -> Response:
+    """Tell the limits and times that clients should know."""
+    del person
+    settings = core.settings
+    limits = shapes.Limits(
+        message_bytes_max=settings.limits.message_bytes_max,
+        body_bytes_max=settings.limits.body_bytes_max,
+        running_per_user_max=settings.limits.running_per_user_max,
+        queued_per_user_max=settings.limits.queued_per_user_max,
+    )
+    shown = shapes.Config(
+        version=VERSION,
+        auth_mode=settings.auth.mode,
+        default_agent_id=core.default_agent_id,
+        keepalive_s=settings.keepalive_s,
+        stream_max_s=settings.stream_max_s,
+        attachments_max=ATTACHMENTS_MAX,
+        limits=limits,
+    )
+    return shapes.answer(shown)
+
+
+def agent_shape(agent: ports.Agent) -> shapes.Agent:
+    """Show an agent; its id is its name when it has none."""
+    return shapes.Agent(
+        id=agent.id,
+        name=agent.name or agent.id,
+        description=agent.description,
+        examples=list(agent.examples),
+    )

@@ -1,0 +1,113 @@
+"""What a route is given: the core, the person, and the ids and cursors of its address, checked."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Query
+from pydantic import AfterValidator
+from starlette.requests import HTTPConnection
+
+from perdure.core import Core
+from perdure.errors import Invalid, NotFound
+from perdure.routers.identity import Person, person_of
+
+NUMBER_MAX = 2**53 - 1
+"""The largest number that every JSON reader and every store can hold."""
+
+KEY_CHARACTERS_MAX = 255
+
+
+def core_of(connection: HTTPConnection) -> Core:
+    """Return the running core of the app that this connection reached."""
+    core: Core = connection.app.state.core
+    return core
+
+
+def known(identity: str) -> str:
+    """Return an id that could be one of ours; whatever else it is, it names nothing (404)."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", identity):
+        raise NotFound("There is no such object.")
+    return identity
+
+
+def plain(text: str) -> str:
+    """Return text that every store can keep; raises `ValueError` for NUL and lone surrogates."""
+    if "\x00" in text:
+        message = "NUL characters are not allowed"
+        raise ValueError(message)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        message = "lone surrogates are not allowed"
+        raise ValueError(message) from None
+    return text
+
+
+def number(text: str, name: str) -> int:
+    """Return the event number that a header or a socket's query gives; raises `Invalid`."""
+    if not re.fullmatch(r"-1|[0-9]{1,15}", text.strip(), re.ASCII):
+        detail = f"{name} must be the number of an event, or -1 for the start."
+        raise Invalid(detail, code="invalid_cursor")
+    return int(text)
+
+
+def cursor_of(last_event_id: str | None, after: int | None) -> int:
+    """Return the exclusive cursor of a reader, -1 = from the start.
+
+    The header wins: a reconnecting `EventSource` repeats the old address. An empty one counts as
+    absent. Source: WHATWG HTML, server-sent events.
+    """
+    if last_event_id:
+        return number(last_event_id, "Last-Event-ID")
+    return -1 if after is None else after
+
+
+def idempotency_key(
+    key: Annotated[
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Repeating a call with the same key and body changes nothing more.",
+        ),
+    ] = None,
+) -> str | None:
+    """Return the trimmed key; raises `Invalid` when it is blank or over 255 characters."""
+    if key is None:
+        return None
+    trimmed = key.strip()
+    if not trimmed or len(trimmed) > KEY_CHARACTERS_MAX or not trimmed.isprintable():
+        raise Invalid(
+            "Idempotency-Key must have 1 to 255 printable characters.",
+            code="invalid_idempotency_key",
+        )
+    return trimmed
+
+
+Running = Annotated[Core, Depends(core_of)]
+Who = Annotated[Person, Depends(person_of)]
+Key = Annotated[str | None, Depends(idempotency_key)]
+
+RequestId = Annotated[str, AfterValidator(known), Path(description="`resp_…`")]
+ChatId = Annotated[str, AfterValidator(known), Path(description="`chat_…`")]
+MessageId = Annotated[str, AfterValidator(known), Path(description="`msg_…`")]
+
+After = Annotated[
+    int | None,
+    Query(
+        ge=-1,
+        le=NUMBER_MAX,
+        description="Number of the last event already seen (exclusive); -1 = from the start.",
+    ),
+]
+LastEventId = Annotated[
+    str | None,
+    Header(alias="Last-Event-ID", description="As `after`, set by browsers; wins over it."),
+]
+Limit = Annotated[int, Query(ge=1, le=200, description="Size of a page.")]
+Cursor = Annotated[
+    str | None,
+    AfterValidator(plain),
+    Query(max_length=512, description="`next_cursor` of the page before."),
+]

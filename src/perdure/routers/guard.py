@@ -1,0 +1,190 @@
+"""One pure ASGI middleware around everything: what must hold before a route is even chosen.
+
+It refuses foreign hosts and origins and bodies over the limit, gives each call an id, adds the
+security headers, and turns a broken call into one log entry and a 500 that tells nothing.
+It touches a stream's chunks only with one comparison each.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from perdure.errors import Invalid, Refused
+from perdure.routers import problems
+from perdure.settings import Auth, Settings
+
+log = logging.getLogger("perdure.http")
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+"""Asked by machines under whatever host name they know; they tell no secrets."""
+
+POLICY = (
+    b"default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    b"form-action 'self'; frame-ancestors 'none'"
+)
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+class Guard:
+    """The outermost layer of the app; settings come from `app.state.core` of each call's app."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, then pass on."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        settings: Settings = scope["app"].state.core.settings
+        refusal = _refusal(scope, Headers(scope=scope), settings)
+        if scope["type"] == "websocket":
+            await self._socket(refusal, scope, receive, send)
+        else:
+            await self._call(refusal, scope, _counted(receive, settings), send)
+
+    async def _socket(
+        self, refusal: Refused | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if refusal is None:
+            await self.app(scope, receive, send)
+        elif "websocket.http.response" in scope.get("extensions", {}):
+            await problems.response(refusal)(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _call(
+        self, refusal: Refused | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        call_id = _call_id(Headers(scope=scope))
+        started = False
+
+        async def adorned(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = _adorn(list(message.get("headers", ())), call_id)
+            await send(message)
+
+        try:
+            answer = self.app if refusal is None else problems.response(refusal)
+            await answer(scope, receive, adorned)
+        except Exception:
+            log.exception("%s %s broke, x-request-id %s", scope["method"], scope["path"], call_id)
+            if not started:
+                await problems.internal()(scope, receive, adorned)
+
+
+def _call_id(headers: Mapping[str, str]) -> str:
+    """Return the caller's id of this call, or a fresh one."""
+    given = headers.get("x-request-id", "")
+    return given if re.fullmatch(r"[\w.:-]{1,128}", given, re.ASCII) else secrets.token_hex(8)
+
+
+def _adorn(headers: list[tuple[bytes, bytes]], call_id: str) -> list[tuple[bytes, bytes]]:
+    headers += HEADERS
+    headers.append((b"x-request-id", call_id.encode()))
+    if not any(name == b"content-security-policy" for name, _ in headers):
+        headers.append((b"content-security-policy", POLICY))
+    return headers
+
+
+def _refusal(scope: Scope, headers: Mapping[str, str], settings: Settings) -> Refused | None:
+    """Return why this call may not go on, if so."""
+    host = headers.get("host", "")
+    if scope["path"] not in PROBES and not host_allowed(host, settings.auth):
+        detail = (
+            f"This server does not answer as {host[:100]!r}; see the setting auth.allowed_hosts."
+        )
+        return Invalid(detail, code="host_forbidden", status=421)
+    changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
+    if changes and not origin_allowed(headers):
+        return Invalid(
+            "Pages of another site may not act here.", code="origin_forbidden", status=403
+        )
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > settings.limits.body_bytes_max:
+        return Invalid(_too_large(settings), code="body_too_large", status=413)
+    return None
+
+
+def host_allowed(host: str, auth: Auth) -> bool:
+    """Tell whether browsers may know this server as `host`: the guard against DNS rebinding.
+
+    A name that anyone may let point here is refused where no login protects; an address cannot be
+    rebound. Calls without the header are no browser's.
+    """
+    name = _hostname(host)
+    if not name or name == "localhost" or name.endswith(".localhost") or _is_address(name):
+        return True
+    if auth.allowed_hosts or auth.mode == "none":
+        return name in [allowed.lower() for allowed in auth.allowed_hosts]
+    return True
+
+
+def origin_allowed(headers: Mapping[str, str]) -> bool:
+    """Tell whether a call that changes something comes from our own pages, or from no page.
+
+    Browsers send `Origin` with every such call and no page can forge it, `Sec-Fetch-Site` or
+    (without a preflight, which is never granted) `X-Forwarded-Host`.
+    """
+    origin = headers.get("origin")
+    if origin is None or headers.get("sec-fetch-site") == "same-origin":
+        return True
+    forwarded = headers.get("x-forwarded-host", "").split(",")[0].strip()
+    try:
+        authority = urlsplit(origin).netloc.lower()
+    except ValueError:
+        return False
+    return bool(authority) and authority in {headers.get("host", "").lower(), forwarded.lower()}
+
+
+def _hostname(host: str) -> str:
+    """Return a Host header's name in lower case, without port and brackets."""
+    if host.startswith("["):
+        return host[1:].split("]", 1)[0].lower()
+    return host.rsplit(":", 1)[0].rstrip(".").lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _counted(receive: Receive, settings: Settings) -> Receive:
+    """Return `receive` that stops a body sent without a length once it is too large."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > settings.limits.body_bytes_max:
+            # FastAPI lets this one kind of exception out of its body reading.
+            raise HTTPException(413, _too_large(settings))
+        return message
+
+    return counted
+
+
+def _too_large(settings: Settings) -> str:
+    return f"The body is larger than limits.body_bytes_max = {settings.limits.body_bytes_max}."

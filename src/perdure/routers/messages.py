@@ -1,0 +1,213 @@
+"""A chat's message tree, its export, and the questions in it that still wait."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Body, Query, Response
+
+from perdure import model
+from perdure.core import Core
+from perdure.errors import NotFound
+from perdure.model import Request
+from perdure.routers import chat_shapes, shapes, views
+from perdure.routers.body import JsonRoute
+from perdure.routers.given import ChatId, MessageId, Running, Who
+from perdure.routers.problems import responses
+
+router = APIRouter(prefix="/api", tags=["messages"], route_class=JsonRoute)
+
+PAGE = 200
+
+
+@router.get(
+    "/chats/{chat_id}/messages",
+    operation_id="listMessages",
+    response_model=chat_shapes.MessageTree,
+    responses=responses(404, 503),
+)
+async def list_messages(core: Running, person: Who, chat_id: ChatId) -> Response:
+    """Return all messages of a chat, with answers in progress as far as they are."""
+    chat = await core.store.chat(chat_id, person.user_id)
+    messages = await _messages(core, chat)
+    tree = chat_shapes.MessageTree(
+        chat_id=chat.id,
+        current_message_id=chat.current_message_id,
+        branch=_branch(chat, messages),
+        messages=messages,
+    )
+    return shapes.answer(tree)
+
+
+@router.get(
+    "/chats/{chat_id}/export",
+    operation_id="exportChat",
+    response_model=chat_shapes.ChatExport,
+    responses={
+        200: {
+            "description": "The chat as a file to keep.",
+            "content": {"text/markdown": {"schema": {"type": "string"}}},
+            "headers": {"Content-Disposition": {"schema": {"type": "string"}}},
+        },
+        **responses(404, 422, 503),
+    },
+)
+async def export(
+    core: Running,
+    person: Who,
+    chat_id: ChatId,
+    form: Annotated[
+        Literal["md", "json"],
+        Query(alias="format", description="`md`: the active branch to read; `json`: everything."),
+    ] = "md",
+) -> Response:
+    """Download a chat."""
+    chat = await core.store.chat(chat_id, person.user_id)
+    messages = await _messages(core, chat)
+    branch = _branch(chat, messages)
+    headers = {"Content-Disposition": _attachment(f"{chat.title}.{form}")}
+    if form == "json":
+        shown = chat_shapes.Chat.of(chat)
+        whole = chat_shapes.ChatExport(chat=shown, branch=branch, messages=messages)
+        return shapes.answer(whole, headers=headers)
+    headers["Cache-Control"] = "no-store"
+    by_id = {message.id: message for message in messages}
+    text = _markdown(chat, [by_id[identity] for identity in branch])
+    return Response(text, headers=headers, media_type="text/markdown; charset=utf-8")
+
+
+@router.patch(
+    "/messages/{message_id}",
+    operation_id="editMessage",
+    response_model=chat_shapes.Message,
+    responses=responses(400, 404, 409, 413, 422, 503),
+)
+async def edit_message(
+    core: Running,
+    person: Who,
+    message_id: MessageId,
+    body: Annotated[chat_shapes.MessageText, Body()],
+) -> Response:
+    """Change a question that still waits; a sent one is edited by asking with its `parent_id`."""
+    message = await core.acceptance.edit_message(message_id, person.user_id, body.content)
+    row = None
+    if message.request_id:
+        row = await core.store.request(message.request_id, person.user_id)
+    return shapes.answer(await _shown(core, message, row))
+
+
+@router.delete(
+    "/messages/{message_id}",
+    operation_id="removeMessage",
+    status_code=204,
+    responses=responses(404, 409, 503),
+)
+async def remove_message(core: Running, person: Who, message_id: MessageId) -> Response:
+    """Withdraw a question that still waits."""
+    await core.acceptance.remove_message(message_id, person.user_id)
+    return Response(status_code=204)
+
+
+async def _messages(core: Core, chat: model.Chat) -> list[chat_shapes.Message]:
+    """Return a chat's messages, each with how its request stands.
+
+    Requests first: one that ends in between is seen ended, and its message is read after that.
+    """
+    rows = await _requests(core, chat)
+    messages = await core.store.messages(chat.id, chat.user_id)
+    shown = []
+    for message in messages:
+        row = rows.get(message.id)
+        if row is None and message.request_id:
+            row = await _request(core, message.request_id, chat.user_id)
+        shown.append(await _shown(core, message, row))
+    return shown
+
+
+async def _requests(core: Core, chat: model.Chat) -> dict[str, Request]:
+    """Return the chat's requests by the answer's and by the question's message id, newest wins."""
+    found: dict[str, Request] = {}
+    cursor: str | None = None
+    while True:
+        rows, cursor = await core.store.requests(
+            chat.user_id, chat_id=chat.id, limit=PAGE, cursor=cursor
+        )
+        for row in rows:
+            found.setdefault(row.message_id, row)
+            found.setdefault(row.user_message_id, row)
+        if cursor is None:
+            return found
+
+
+async def _request(core: Core, request_id: str, user_id: str) -> Request | None:
+    """Return a request accepted in between, None when it was deleted or pruned."""
+    try:
+        return await core.store.request(request_id, user_id)
+    except NotFound:
+        return None
+
+
+async def _shown(core: Core, message: model.Message, row: Request | None) -> chat_shapes.Message:
+    """Show a message; an answer in progress with its text so far."""
+    shown = chat_shapes.Message(
+        id=message.id,
+        chat_id=message.chat_id,
+        parent_id=message.parent_id,
+        role=message.role,
+        content=message.text,
+        created_at=shapes.since(message.created_at),
+        request_id=row.id if row else message.request_id,
+        output=message.output,
+        status=row.status if row else None,
+        sequence_number=None,
+        queue_position=None,
+        error=None,
+        incomplete_reason=None,
+        trace_id=None,
+    )
+    if row is None:
+        return shown
+    now = await views.standing(core, row)
+    shown.status, shown.queue_position = now.status, now.position
+    if message.role == "assistant":
+        shown.content, shown.output = now.text, now.output
+        shown.sequence_number = now.number
+        shown.error = shapes.RequestError.of(now.row.error)
+        shown.incomplete_reason, shown.trace_id = now.row.incomplete_reason, now.row.trace_id
+    return shown
+
+
+def _branch(chat: model.Chat, messages: list[chat_shapes.Message]) -> list[str]:
+    """Return the ids from the first message to the active leaf."""
+    parents = {message.id: message.parent_id for message in messages}
+    branch: list[str] = []
+    at = chat.current_message_id
+    while at is not None and at in parents:
+        branch.append(at)
+        at = parents.pop(at)
+    return branch[::-1]
+
+
+def _markdown(chat: model.Chat, messages: list[chat_shapes.Message]) -> str:
+    """Return a chat to read: a title, and each message under who wrote it."""
+    names = {"user": "You", "assistant": chat.agent_id}
+    parts = [f"# {chat.title}"]
+    for message in messages:
+        who = names.get(message.role, message.role)
+        at = message.created_at.strftime("%Y-%m-%d %H:%M UTC")
+        parts += [f"## {who} · {at}", message.content.strip() or "*(nothing yet)*"]
+        if message.error:
+            parts.append(f"> {message.error.message}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _attachment(name: str) -> str:
+    """Return a Content-Disposition for a file name that may hold anything."""
+    clean = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', " ", name).strip() or "chat"
+    ascii_name = unicodedata.normalize("NFKD", clean).encode("ascii", "ignore").decode()
+    return (
+        f"attachment; filename=\"{ascii_name.strip() or 'chat'}\"; filename*=UTF-8''{quote(clean)}"
+    )

@@ -1,0 +1,41 @@
+"""The OpenAPI document: FastAPI's, with every error under the media type it is sent with."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import FastAPI
+
+from perdure.model import JSON
+from perdure.routers import problems
+
+DESCRIPTION = """
+A chat server for LLM agents whose answers outlast the connection.
+
+Ask with `POST /api/invoke_endpoint`; follow the answer by polling, server-sent events or WebSocket;
+leave and come back whenever you like. Errors are `application/problem+json` with a stable `code`.
+Unknown ids and those of other people answer alike: 404.
+""".strip()
+EVERYWHERE = (400, 401, 403, 413, 421, 500)
+"""What the guard, the sign-in and accidents can answer to any call."""
+
+
+def document(app: FastAPI) -> JSON:
+    """Return the app's OpenAPI document, made once."""
+    if not app.openapi_schema:
+        made = FastAPI.openapi(app)
+        for methods in made["paths"].values():
+            for operation in methods.values():
+                _complete(operation["responses"])
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _complete(responses: JSON) -> None:
+    """Add the errors of every route, and name the media type of all of them."""
+    for status in EVERYWHERE:
+        responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
+    for code, response in responses.items():
+        if code.isdecimal() and int(code) >= HTTPStatus.BAD_REQUEST:
+            schema = {"$ref": "#/components/schemas/Problem"}
+            response["content"] = {problems.MEDIA_TYPE: {"schema": schema}}
