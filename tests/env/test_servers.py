@@ -117,7 +117,7 @@ def is_alive_in_time(client: httpx.Client, server: subprocess.Popen[bytes]) -> b
         try:
             return client.get("/health/liveliness").is_success
         except httpx.TransportError:
-            time.sleep(0.1)  # sleep: between two questions to a server that is starting
+            time.sleep(0.1)  # between two questions to a server that is starting
     return False
 
 
