@@ -22,6 +22,8 @@ class Outcome:
     ratio: float | None = None
     noise: float = 0.0
     note: str = ""
+    sound: bool = True
+    """Whether every run behind it delivered everything, once and in order."""
 
     @property
     def measured(self) -> float | None:
@@ -33,6 +35,8 @@ class Outcome:
         """Whether the goal was reached; None if nothing could be measured."""
         if self.measured is None:
             return None
+        if not self.sound:
+            return False
         if self.sense == "at most":
             return self.measured <= self.goal
         return self.measured >= self.goal

@@ -45,8 +45,12 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
         measured.strip(),
         outcome.baseline,
         "" if outcome.ratio is None else f"{number(outcome.ratio)} x",
-        MET[outcome.met] + (" (noisy)" if outcome.noisy else ""),
+        MET[outcome.met] + _remark(outcome),
     )
+
+
+def _remark(outcome: Outcome) -> str:
+    return ("" if outcome.sound else ": loss or errors") + (" (noisy)" if outcome.noisy else "")
 
 
 def show(outcomes: list[Outcome], console: Console) -> None:
@@ -144,5 +148,6 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
         "baseline": outcome.baseline,
         "ratio": outcome.ratio,
         "noise": round(outcome.noise, 3),
+        "sound": outcome.sound,
         "met": outcome.met,
     }

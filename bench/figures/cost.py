@@ -30,7 +30,17 @@ def latency(lab: Lab) -> list[Outcome]:
         what = f"added latency at 300 answers, {name}"
         base, ratio = f"A {plain:.2f} ms", median(values) / plain
         lines.append(
-            Outcome("F3", what, "ms", goal, values, baseline=base, ratio=ratio, noise=noise)
+            Outcome(
+                "F3",
+                what,
+                "ms",
+                goal,
+                values,
+                baseline=base,
+                ratio=ratio,
+                noise=noise,
+                sound=all(result.good for result in ours),
+            )
         )
     return lines
 
@@ -49,6 +59,7 @@ def _cost_at(streams: int, pairs: list[Pair]) -> Outcome:
         ratio=median(ratios),
         noise=_noise(pairs),
         note=f"{ours:.1f} µs",
+        sound=all(result.good for _, result in pairs),
     )
 
 

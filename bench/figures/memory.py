@@ -31,7 +31,8 @@ def memory(lab: Lab) -> list[Outcome]:
             before = server.pss_kib()
             result = lab.load(f"memory, {name}", server, load)
         each = (result.pss_kib - before) / load.streams
-        lines.append(Outcome("F5", f"memory per running answer, {name}", "KiB", 250.0, [each]))
+        what = f"memory per running answer, {name}"
+        lines.append(Outcome("F5", what, "KiB", 250.0, [each], sound=result.good))
     with lab.product() as server:
         lab.load("warm-up", server, WARM_UP)
         each = _hold(lab, server, IDLE_READERS, 1.5, None)[0]
@@ -71,6 +72,7 @@ def _unaffected(what: str, alone_ms: float, beside_ms: float, result: Result) ->
         baseline=f"alone {alone_ms:.2f} ms",
         ratio=beside_ms / alone_ms if alone_ms > 0 else None,
         noise=result.noise,
+        sound=result.good,
     )
 
 

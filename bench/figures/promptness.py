@@ -26,7 +26,11 @@ def promptness(lab: Lab) -> list[Outcome]:
         ("POST to the upstream request, p50", 8.0, [each.wire.p50_ms for each in results]),
         ("re-attach to first byte, p50", 5.0, [each.resume.p50_ms for each in results]),
     )
-    return [Outcome("F6", what, "ms", goal, values, noise=noise) for what, goal, values in figures]
+    sound = all(result.good for result in results)
+    return [
+        Outcome("F6", what, "ms", goal, values, noise=noise, sound=sound)
+        for what, goal, values in figures
+    ]
 
 
 def cancelling(lab: Lab) -> list[Outcome]:
@@ -49,7 +53,8 @@ def _cancel_line(where: str, goal_ms: float, values_ms: list[float], result: Res
     what = f"cancel to upstream closed, p99, {where}"
     p99 = [percentile(values_ms, 0.99)] if values_ms else []
     note = f"p50 {percentile(values_ms, 0.5):.1f} ms" if values_ms else result.first_error
-    return Outcome("F12", what, "ms", goal_ms, p99, noise=result.noise, note=note)
+    sound = len(values_ms) == result.created and result.good
+    return Outcome("F12", what, "ms", goal_ms, p99, noise=result.noise, note=note, sound=sound)
 
 
 def _beside(lab: Lab, server: Server, steady: int, load: Load, name: str) -> Result:
