@@ -122,7 +122,7 @@ async def test_policy_fail_keeps_the_partial_says_so_and_offers_a_retry_that_wor
         await world.server.kill9()
         await world.server.start()
         ended = await world.api.ended(request_id, within_s=5)
-        assert (ended["status"], ended["error"]["code"]) == ("failed", "worker_lost")
+        assert (ended["status"], ended["error"]["code"]) == ("failed", "interrupted")
         assert "interrupted" in ended["error"]["message"].lower()
         assert ended["partial_response"] == whole(script, 10)
         assert len(world.calls("once")) == 1, "a request that must not be repeated was"

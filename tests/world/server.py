@@ -91,14 +91,16 @@ def _tail(path: Path, characters: int) -> str:
 class Server(Process):
     """One data directory and port; `start` again after a kill is the restart."""
 
-    def __init__(self, folder: Path, config: str, *, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(self, folder: Path, config: str, *, sabotage: str = "") -> None:
         super().__init__(folder, "server")
         self.port = free_port()
         self.data = folder / "data"
         self.data.mkdir(parents=True, exist_ok=True)
         self.config = folder / "perdure.toml"
         self.config.write_text(config, "utf-8")
-        self.arguments = arguments
+        self.command = ["-m", "perdure"]
+        if sabotage:
+            self.command = ["-m", "tests.world.sabotage", sabotage]
         self.ready_at = 0.0
 
     @property
@@ -107,7 +109,7 @@ class Server(Process):
 
     async def start(self, *, within_s: float = 30) -> Server:
         """Start and wait until `/readyz` says 200; `ready_at` is that instant (monotonic)."""
-        self.spawn([sys.executable, "-m", "perdure", "serve", *self._options()])
+        self.spawn([sys.executable, *self.command, "serve", *self._options()])
         async with httpx.AsyncClient(timeout=2) as client:
             await eventually(
                 lambda: self._ready(client), within_s=within_s, what="the server is ready"
@@ -117,7 +119,7 @@ class Server(Process):
 
     def _options(self) -> list[str]:
         options = ["--port", str(self.port), "--data-dir", str(self.data)]
-        return [*options, "--config", str(self.config), *self.arguments]
+        return [*options, "--config", str(self.config)]
 
     async def _ready(self, client: httpx.AsyncClient) -> bool:
         assert self.running, f"the server ended while starting:\n{self.story()}"

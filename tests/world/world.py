@@ -40,6 +40,7 @@ class World:
         agent: settings of the agent `scripted`, over patient defaults.
         top, limits, auth: further settings.
         users: ask under names (`api_of`), through the headers of a trusted proxy.
+        sabotage: the guard to switch off in the server, see `sabotage.GUARDS`.
 
     """
 
@@ -52,6 +53,7 @@ class World:
         top: JSON | None = None,
         limits: JSON | None = None,
         users: bool = False,
+        sabotage: str = "",
     ) -> None:
         self.rng = rng
         self.upstream = Upstream()
@@ -59,7 +61,7 @@ class World:
         config = table("", {**TOP, **(top or {})}) + table("limits", limits or {})
         config += table("auth", {"mode": "proxy"} if users else {})
         base = {**AGENT, "base_url": self.upstream.url, **(agent or {})}
-        self.server = Server(folder, config + table("agents.scripted", base))
+        self.server = Server(folder, config + table("agents.scripted", base), sabotage=sabotage)
         self.records: list[Record] = []
         self.accepted: dict[str, JSON] = {}
         self.followers: list[asyncio.Task[Record]] = []

@@ -1,0 +1,101 @@
+"""`python -m tests.world.sabotage GUARD serve …`: the real server with one guard switched off.
+
+For controls only: a chaos test that still passes under its sabotage proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+
+from perdure import accept, cli, runner, tail
+from perdure.ports import Accepted, Append
+from perdure.stores import sqlite
+from perdure.stores.sqlite.database import Database
+from perdure.stores.sqlite.log import Live, Log
+
+LATE_S = 0.7
+Batches = AsyncIterator[tail.Batch | None]
+
+
+class LateDatabase(Database):
+    """Shows first and commits later: whoever is told and killed in between was told a lie."""
+
+    def open(self) -> None:
+        super().open()
+        self.reader.close()
+        self.reader = self.writer
+        self.writer.execute("BEGIN IMMEDIATE")
+
+    def flush(self) -> None:
+        self._scheduled = False
+        batch, self._pending = self._pending, []
+        for work, future in batch:
+            result, problem = self._attempt(work)
+            if not future.done():
+                future.set_exception(problem) if problem else future.set_result(result)
+        if not hasattr(self, "_late"):
+            self._late = asyncio.get_running_loop().call_later(LATE_S, self._commit)
+
+    def _commit(self) -> None:
+        del self._late
+        self.writer.execute("COMMIT")
+        self.writer.execute("BEGIN IMMEDIATE")
+
+
+class OpenLog(Log):
+    """Takes whatever anybody appends, under any claim and after any end."""
+
+    def _owned(self, append: Append) -> bool:
+        if append.request_id not in self.live:
+            self.live[append.request_id] = Live(append.claim_id, append.first)
+        return True
+
+    def owns(self, request_id: str, claim_id: str) -> bool:
+        return True
+
+
+def show_before_commit() -> None:
+    sqlite.Database = LateDatabase  # type: ignore[attr-defined]
+
+
+def no_fence() -> None:
+    """Accept late writers, and let them stay deaf to the courtesy of being told."""
+    sqlite.Log = OpenLog  # type: ignore[attr-defined]
+    runner.Runner._lose = lambda *_: None  # type: ignore[method-assign]
+
+
+def inclusive_cursor() -> None:
+    """Answer from the cursor on, instead of after it."""
+    follow = tail.Tails.follow
+
+    def inclusive(self: tail.Tails, request_id: str, after: int, *, idle_s: float) -> Batches:
+        return follow(self, request_id, max(-1, after - 1), idle_s=idle_s)
+
+    tail.Tails.follow = inclusive  # type: ignore[assignment]
+
+
+def no_idempotency() -> None:
+    """Forget the key of every question."""
+    ask = accept.Acceptance.ask
+
+    async def forgetful(self: accept.Acceptance, question: accept.Question) -> Accepted:
+        return await ask(self, msgspec.structs.replace(question, idempotency_key=None))
+
+    accept.Acceptance.ask = forgetful  # type: ignore[method-assign]
+
+
+GUARDS: dict[str, Callable[[], Any]] = {
+    "commit-before-show": show_before_commit,
+    "fence": no_fence,
+    "cursor": inclusive_cursor,
+    "idempotency": no_idempotency,
+}
+
+if __name__ == "__main__":
+    GUARDS[sys.argv[1]]()
+    sys.exit(cli.main(sys.argv[2:]))
