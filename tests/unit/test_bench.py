@@ -35,7 +35,7 @@ def test_without_a_server_between_them_nothing_is_lost(lab):
     assert result.good, result.first_error
     assert result.delivered == LOAD.streams * LOAD.chunks_each
     assert result.completed == LOAD.streams
-    assert 700 < result.chunks_per_s < 1300
+    assert 200 < result.chunks_per_s < 2000
     assert 0 <= result.latency.p50_ms < 100
     assert result.sut_us_per_chunk > 0
 
