@@ -134,6 +134,11 @@ class HttpClient:
         finally:
             self._let_go(connection, response)
 
+    @property
+    def idle(self) -> int:
+        """Return how many kept connections wait for a request."""
+        return sum(map(len, self._idle.values()))
+
     async def close(self) -> None:
         """Close every connection, also those in use."""
         for connection in list(self._routes):

@@ -235,7 +235,7 @@ class Connection(asyncio.Protocol):
         """Notice a response that nobody asked for behind the one we got."""
         if self.ended:
             self.keep_alive = False
-            self.transport.abort()
+            raise ResponseBroken("more than one response")
 
     def on_message_complete(self) -> None:
         """Note the proper end of the body."""
