@@ -40,7 +40,7 @@ check: ## Run the quick checks: format, lint, types, style, imports, fast tests
 
 bench: ## Measure, beside a baseline measured in the same run (ARGS)
 	@$(PREPARE) dev
-	@$(BIN)/python -m bench $(ARGS)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(ARGS)
 
 soak: setup ## Run the long randomised tests as well (ARGS to pytest)
 	@$(BIN)/python -m pytest --soak $(ARGS)
