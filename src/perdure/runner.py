@@ -78,6 +78,7 @@ class Runner:
         self._lease_s = lease_s
         self._answer_bytes_max = answer_bytes_max
         self._draining = False
+        self._leaving = False
         self._chores: list[asyncio.Task[None]] = []
         bus.subscribe(self._heard)
 
@@ -110,6 +111,7 @@ class Runner:
 
     def hand_over_now(self) -> None:
         """End the grace of a drain under way."""
+        self._leaving = True
         for run in list(self.runs.values()):
             run.hand_over()
 
@@ -129,8 +131,10 @@ class Runner:
         agent_id = claim.request.agent_id
         run = Run(claim, self._agents.get(agent_id) or Agent(id=agent_id, handler=_Absent()), task)
         self.runs[request_id] = run
-        await self._bus.publish([Topic.events(request_id), Topic.chats(claim.request.user_id)])
+        if self._leaving:
+            run.hand_over()
         try:
+            await self._bus.publish([Topic.events(request_id), Topic.chats(claim.request.user_id)])
             await self._answer(run)
         finally:
             del self.runs[request_id]

@@ -29,6 +29,8 @@ log = logging.getLogger("perdure.sqlite")
 CHECKPOINT_EVERY_S = 1.0
 WAL_BYTES_MAX = 64 * 1024 * 1024
 """Size of the log file from which the writer itself finishes the checkpoint, so that it restarts."""
+BUSY_MS = 250
+"""How long a statement waits for a foreign lock: the event loop waits with it."""
 FAILED_SYNC = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
 OLDEST_SQLITE = 3_051_003
 """Older libraries can corrupt a file when a second connection checkpoints (WAL-reset bug)."""
@@ -167,7 +169,7 @@ class Database:
 
     def _connect(self, *, read_only: bool = False) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))
-        connection.set_busy_timeout(5000)
+        connection.set_busy_timeout(BUSY_MS)
         for pragma in (
             "journal_mode = WAL",
             f"synchronous = {self.synchronous}",

@@ -69,6 +69,7 @@ class Log:
         self._writer = writer
         self._reader = reader
         self._next_row = 1
+        self._kept_row = 1
         self._full: list[str] = []
 
     # --- writing, inside a transaction ---
@@ -120,6 +121,11 @@ class Log:
             (request_id, first, first + len(events) - 1, b"\n".join(events)),
         )
 
+    @property
+    def untidy(self) -> bool:
+        """Whether the journal holds rows."""
+        return self._next_row > self._kept_row
+
     def tidy(self) -> None:
         """Move old events to segments and remove journal rows that nobody needs."""
         old = time.monotonic() - SEGMENT_AGE_S
@@ -129,6 +135,7 @@ class Log:
         needed = (live.journal_row for live in self.live.values() if live.hot)
         low = min(needed, default=self._next_row)
         self._writer.execute("DELETE FROM journal WHERE id < ?", (low,))
+        self._kept_row = low
 
     def _owned(self, append: Append) -> bool:
         live = self.live.get(append.request_id)
@@ -168,7 +175,7 @@ class Log:
             )
         }
         self._full = []
-        self._next_row = 1
+        self._next_row = self._kept_row = 1
         for row, data in self._writer.execute("SELECT id, data FROM journal ORDER BY id"):
             self._next_row = row + 1
             for request_id, first, lines in _decode(data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from perdure.model import JSON
 from perdure.stores.sqlite.chats import Chats
@@ -10,63 +11,59 @@ from perdure.stores.sqlite.chats import Chats
 ROWS_PER_STEP = 200
 TOMBSTONE_S = 86_400.0
 """How long live lists can still learn that a chat was deleted."""
+OLD_EVENTS = "SELECT id FROM request WHERE completed_at < ? AND events_pruned = 0"
+OLD_REQUESTS = "SELECT id FROM request WHERE completed_at < ?"
+OLD_CHATS = (
+    "SELECT id FROM chat WHERE updated_at < ? AND deleted_at IS NULL AND NOT EXISTS"
+    " (SELECT 1 FROM request r WHERE r.chat_id = chat.id AND r.status IN ('queued', 'streaming'))"
+)
+TOMBSTONES = "SELECT id FROM chat WHERE deleted_at < ?"
 
 
 class Retention(Chats):
     """`RequestStore.prune` on one SQLite file, and the housekeeping of its log."""
 
     async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
-        now = time.time()
-
-        def work() -> JSON:
-            self.log.tidy()
-            return {
-                "events": self._prune_events(now - events_s) if events_s else 0,
-                "requests": self._prune_requests(now - requests_s) if requests_s else 0,
-                "chats": self._prune_chats(now - chats_s) if chats_s else 0,
-                "tombstones": self._prune_tombstones(now - TOMBSTONE_S),
-            }
-
-        counts = await self.db.write(work)
-        await self.index()
+        if self.log.untidy:
+            await self.db.write(self.log.tidy)
         self.db.bound_wal()
-        return counts
+        await self.index()
+        now = time.time()
+        return {
+            noun: await self._step(found, now - age_s, remove) if age_s else 0
+            for noun, age_s, found, remove in (
+                ("events", events_s, OLD_EVENTS, self._remove_events),
+                ("requests", requests_s, OLD_REQUESTS, self._remove_request),
+                ("chats", chats_s, OLD_CHATS, self._remove_old_chat),
+                ("tombstones", TOMBSTONE_S, TOMBSTONES, self._remove_tombstone),
+            )
+        }
 
-    def _prune_events(self, before: float) -> int:
-        """Remove logs of finished answers; the answer itself stands in the request's row."""
-        found = self.db.all(
-            "UPDATE request SET events_pruned = 1 WHERE id IN (SELECT id FROM request"
-            " WHERE completed_at < ? AND events_pruned = 0 LIMIT ?) RETURNING id",
-            before,
-            ROWS_PER_STEP,
-        )
-        for (request_id,) in found:
-            self.db.all("DELETE FROM segment WHERE request_id = ?", request_id)
-        return len(found)
+    async def _step(self, found: str, before: float, remove: Callable[[str], None]) -> int:
+        """Remove some of what is older than `before`; nothing is written when nothing is."""
+        sql = f"{found} LIMIT {ROWS_PER_STEP}"
+        if not self.db.look(sql, before):
+            return 0
 
-    def _prune_requests(self, before: float) -> int:
-        found = self.db.all(
-            "SELECT id FROM request WHERE completed_at < ? LIMIT ?",
-            before,
-            ROWS_PER_STEP,
-        )
-        for (request_id,) in found:
-            self._forget(request_id)
-        return len(found)
+        def work() -> int:
+            old = self.db.all(sql, before)
+            for (object_id,) in old:
+                remove(object_id)
+            return len(old)
 
-    def _prune_chats(self, before: float) -> int:
-        found = self.db.all(
-            "SELECT id, user_id FROM chat WHERE updated_at < ? AND deleted_at IS NULL"
-            " AND NOT EXISTS (SELECT 1 FROM request r WHERE r.chat_id = chat.id"
-            " AND r.status IN ('queued', 'streaming')) LIMIT ?",
-            before,
-            ROWS_PER_STEP,
-        )
-        for chat_id, user_id in found:
-            self._remove_chat(chat_id, user_id)
-        return len(found)
+        return await self.db.write(work)
 
-    def _prune_tombstones(self, before: float) -> int:
-        return len(
-            self.db.all("DELETE FROM chat WHERE deleted_at < ? RETURNING id", before),
-        )
+    def _remove_events(self, request_id: str) -> None:
+        """Remove the log of a finished answer; the answer itself stands in the request's row."""
+        self.db.all("DELETE FROM segment WHERE request_id = ?", request_id)
+        self.db.all("UPDATE request SET events_pruned = 1 WHERE id = ?", request_id)
+
+    def _remove_request(self, request_id: str) -> None:
+        self._forget(request_id)
+
+    def _remove_old_chat(self, chat_id: str) -> None:
+        (user_id,) = self.db.one("SELECT user_id FROM chat WHERE id = ?", chat_id)
+        self._remove_chat(chat_id, user_id)
+
+    def _remove_tombstone(self, chat_id: str) -> None:
+        self.db.all("DELETE FROM chat WHERE id = ?", chat_id)

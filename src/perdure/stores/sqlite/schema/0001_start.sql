@@ -21,6 +21,8 @@ CREATE TABLE chat (
     last_status        TEXT
 ) STRICT;
 CREATE INDEX chat_list ON chat (user_id, archived, pinned DESC, updated_at DESC, id) WHERE deleted_at IS NULL;
+CREATE INDEX chat_age ON chat (updated_at) WHERE deleted_at IS NULL;
+CREATE INDEX chat_tombstone ON chat (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX chat_changes ON chat (user_id, revision);
 
 CREATE TABLE message (
@@ -73,6 +75,7 @@ CREATE INDEX request_waiting ON request (user_id, created_at, id) WHERE status =
 CREATE INDEX request_active ON request (status, user_id, agent_id) WHERE status IN ('queued', 'streaming');
 CREATE INDEX request_active_chat ON request (chat_id, created_at, id) WHERE status IN ('queued', 'streaming');
 CREATE INDEX request_ended ON request (completed_at) WHERE completed_at IS NOT NULL;
+CREATE INDEX request_unpruned ON request (completed_at) WHERE completed_at IS NOT NULL AND events_pruned = 0;
 CREATE INDEX request_trace ON request (trace_id) WHERE trace_id IS NOT NULL;
 
 -- A request's events first .. last, one JSON object a line. Rows never overlap.
