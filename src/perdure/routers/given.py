@@ -25,6 +25,11 @@ def core_of(connection: HTTPConnection) -> Core:
     return core
 
 
+async def _running(connection: HTTPConnection) -> Core:
+    """Give routes the core; a coroutine, since FastAPI moves plain dependencies to a thread."""
+    return core_of(connection)
+
+
 def known(identity: str) -> str:
     """Return an id that could be one of ours; whatever else it is, it names nothing (404)."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", identity):
@@ -64,7 +69,7 @@ def cursor_of(last_event_id: str | None, after: int | None) -> int:
     return -1 if after is None else after
 
 
-def idempotency_key(
+async def idempotency_key(
     key: Annotated[
         str | None,
         Header(
@@ -85,7 +90,7 @@ def idempotency_key(
     return trimmed
 
 
-Running = Annotated[Core, Depends(core_of)]
+Running = Annotated[Core, Depends(_running)]
 Who = Annotated[Person, Depends(person_of)]
 Key = Annotated[str | None, Depends(idempotency_key)]
 
