@@ -91,7 +91,7 @@ class Answer:
         self._texts[index] = text
 
     def _start(self, response: JSON) -> None:
-        """Begin an attempt; unless it continues the last one, its text will replace what was shown."""
+        """Begin an attempt; unless it continues the last one, its text will replace the shown."""
         self.status = "streaming"
         metadata: JSON = response.get("metadata") or {}
         if self._texts and metadata.get("recovery") != "continue":

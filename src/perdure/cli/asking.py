@@ -6,16 +6,18 @@ import asyncio
 import json
 import signal
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 
 from perdure.cli.answer import Answer
 from perdure.cli.exits import ExitCode
-from perdure.cli.follow import Follower
-from perdure.cli.remote import Remote
+from perdure.cli.follow import Follower, backoff_s
+from perdure.cli.remote import Lost, Remote
 from perdure.cli.screens import Screen, screen_for
 from perdure.errors import Invalid
 from perdure.model import JSON
@@ -57,7 +59,7 @@ def attach(request_id: str, url: str, *, after: int, as_json: bool, wait_s: floa
 
 async def _ask(question: Question, url: str, *, detach: bool, as_json: bool, wait_s: float) -> int:
     async with Remote(url) as remote:
-        accepted = await remote.ask(question.body(), str(uuid.uuid4()))
+        accepted = await _accepted(remote, question, wait_s)
         answer = Answer(str(accepted["request_id"]))
         if detach:
             print(json.dumps(accepted) if as_json else answer.request_id)
@@ -67,8 +69,24 @@ async def _ask(question: Question, url: str, *, detach: bool, as_json: bool, wai
         if as_json:
             print(json.dumps(await remote.request(answer.request_id), ensure_ascii=False))
         elif code != ExitCode.DETACHED and sys.stdout.isatty():
-            print(f"Go on in this chat: perdure ask --chat {accepted['chat_id']} …", file=sys.stderr)
+            print(
+                f"Go on in this chat: perdure ask --chat {accepted['chat_id']} …", file=sys.stderr
+            )
         return code
+
+
+async def _accepted(remote: Remote, question: Question, wait_s: float) -> JSON:
+    """Ask until it is accepted; the key makes sure that it is asked once."""
+    key, begun, failures = str(uuid.uuid4()), time.monotonic(), 0
+    while True:
+        try:
+            return await remote.ask(question.body(), key)
+        except Lost as lost:
+            failures += 1
+            hopeless = lost.code == "no_server" and failures == 1
+            if hopeless or time.monotonic() - begun >= wait_s:
+                raise
+        await asyncio.sleep(backoff_s(failures))
 
 
 async def _attach(request_id: str, url: str, *, after: int, as_json: bool, wait_s: float) -> int:
@@ -94,15 +112,16 @@ async def _watch(remote: Remote, answer: Answer, screen: Screen, wait_s: float) 
 async def _pressed_before(pressed: asyncio.Event, following: asyncio.Future[None]) -> bool:
     """Wait for the end or for Ctrl-C; raise what the following raised."""
     press = asyncio.ensure_future(pressed.wait())
+    both: tuple[asyncio.Future[Any], ...] = (press, following)
     try:
-        await asyncio.wait({press, following}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()
         return not following.done()
     finally:
         press.cancel()
         following.cancel()
-        await asyncio.gather(press, following, return_exceptions=True)
+        await asyncio.gather(*both, return_exceptions=True)
 
 
 async def _leave(remote: Remote, answer: Answer, screen: Screen, pressed: asyncio.Event) -> int:

@@ -74,7 +74,9 @@ def _sources(
         if name.startswith(PREFIX)
     }
     file = config or Path("perdure.toml")
-    written = dict.fromkeys(_leaves(tomllib.loads(file.read_text())), str(file)) if file.is_file() else {}
+    written = (
+        dict.fromkeys(_leaves(tomllib.loads(file.read_text())), str(file)) if file.is_file() else {}
+    )
     flags = dict.fromkeys(overrides, "flag")
     basic = dict.fromkeys(("host", "port", "data_dir", "store_url", "auth.mode"), "default")
     for name, source in {**basic, **written, **variables, **flags}.items():
@@ -95,10 +97,7 @@ def _value(settings: Settings, name: str) -> tuple[bool, object]:
     """Return whether the setting exists, and its value; keys in headers are not shown."""
     value: Any = settings
     for key in name.split("."):
-        if isinstance(value, dict):
-            value = value.get(key)
-        else:
-            value = getattr(value, key, None)
+        value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
         if value is None:
             return False, None
     return True, "(hidden)" if ".headers" in name else value
@@ -138,7 +137,9 @@ def _data(settings: Settings) -> Iterator[Finding]:
 
 def _ui() -> Finding:
     built = (Path(__file__).parent.parent / "static" / "index.html").is_file()
-    return Finding("ok" if built else "note", "web UI", "built" if built else "not built (make run)")
+    return Finding(
+        "ok" if built else "note", "web UI", "built" if built else "not built (make run)"
+    )
 
 
 async def _reach(settings: Settings) -> list[Finding]:

@@ -73,7 +73,7 @@ def perdure(
 
 
 @app.command()
-def serve(  # noqa: PLR0913  # one parameter per flag
+def serve(  # noqa: PLR0913, PLR0917  # one parameter per flag
     modules: Annotated[
         list[str] | None,
         typer.Argument(metavar="[MODULE:AGENT]...", help="Python agents to serve."),
@@ -126,7 +126,7 @@ def worker(
 
 
 @app.command()
-def ask(  # noqa: PLR0913  # one parameter per flag
+def ask(  # one parameter per flag
     question: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")],
     agent: Annotated[str | None, typer.Option(help="Whom to ask; the default agent.")] = None,
     chat: Annotated[str | None, typer.Option(help="Continue this chat; a new one.")] = None,

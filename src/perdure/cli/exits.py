@@ -11,7 +11,7 @@ class ExitCode(IntEnum):
     OK = 0
     """Done: the answer is complete, the question is accepted (`--detach`), nothing is wrong."""
     FAILED = 1
-    """The answer failed, or `check` found something wrong."""
+    """The answer failed, `cancel` came too late, `check` found something, `serve` did not start."""
     WRONG_USE = 2
     """The command could not be carried out: wrong flags or settings, no server, unknown id."""
     CANCELLED = 3

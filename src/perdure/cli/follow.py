@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
+from contextlib import aclosing, suppress
 
 import msgspec
 
@@ -37,13 +37,13 @@ class Follower:
         self._wait_s = wait_s
 
     async def run(self) -> None:
-        """Return when the answer has ended. Raises `Unavailable` after `wait_s` without a server."""
+        """Return when the answer has ended; raises `Unavailable` when the server stays away."""
         watching = asyncio.create_task(self._watch_queue())
         try:
             await self._attach_until_ended()
         finally:
             watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError):
                 await watching
 
     async def _attach_until_ended(self) -> None:
@@ -54,11 +54,11 @@ class Follower:
                 if await self._read_stream():
                     return
                 failures, heard = 0, time.monotonic()  # a window ended in order: go on at once
-            except Lost as lost:
+            except Lost:
                 if self._answer.cursor > before:
                     failures, heard = 0, time.monotonic()
                 if failures == 0:
-                    self._screen.note(f"Connection lost ({lost}); the answer goes on. Trying again …")
+                    self._screen.note("Connection lost; the answer goes on. Trying again …")
                 if time.monotonic() - heard >= self._wait_s:
                     raise Unavailable(self._gave_up()) from None
             failures += 1
@@ -68,11 +68,12 @@ class Follower:
         """Show one connection's events; return whether the answer has ended."""
         request_id, pruned = self._answer.request_id, False
         try:
-            async for raw in self._remote.events(request_id, self._answer.cursor):
-                self._answer.apply(msgspec.json.decode(raw))
-                self._screen.event(raw, self._answer)
-                if self._answer.ended:
-                    return True
+            async with aclosing(self._remote.events(request_id, self._answer.cursor)) as events:
+                async for raw in events:
+                    self._answer.apply(msgspec.json.decode(raw))
+                    self._screen.event(raw, self._answer)
+                    if self._answer.ended:
+                        return True
         except Gone:
             self._screen.note("Its events are pruned; this is the final answer.")
             pruned = True
@@ -82,9 +83,9 @@ class Follower:
         return self._answer.ended
 
     async def _watch_queue(self) -> None:
-        """Show the place in the queue until the first attempt begins; a courtesy, errors are mute."""
+        """Show the place in the queue until the first attempt begins; its errors do not matter."""
         while self._answer.status == "queued":
-            with contextlib.suppress(Exception):
+            with suppress(Exception):
                 state = await self._remote.request(self._answer.request_id)
                 if self._answer.status == state["status"] == "queued":
                     self._screen.waiting(state.get("queue_position"))
@@ -100,5 +101,5 @@ class Follower:
 
 def backoff_s(failures: int) -> float:
     """Return how long to wait before the next try: doubling, capped, with half of it random."""
-    full = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** (failures - 1))
+    full = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 10))
     return full * random.uniform(0.5, 1.0)  # noqa: S311  # spread, not secrecy

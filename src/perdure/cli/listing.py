@@ -6,8 +6,11 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
+
+from rich.markup import escape
 
 from perdure.cli.exits import ExitCode
 from perdure.cli.remote import Remote
@@ -26,7 +29,7 @@ def requests(url: str, query: Mapping[str, str | None], *, as_json: bool) -> int
     """Show requests, newest first."""
     given = urlencode({key: value for key, value in query.items() if value is not None})
     page = _get(url, f"/api/requests?{given}")
-    found = _items(page, "requests")
+    found: list[JSON] = page["requests"]
     if as_json:
         print(json.dumps(page, ensure_ascii=False))
     elif not found:
@@ -40,11 +43,12 @@ def requests(url: str, query: Mapping[str, str | None], *, as_json: bool) -> int
 def agents(url: str, *, as_json: bool) -> int:
     """Show the agents that can be asked."""
     page = _get(url, "/api/agents")
-    found = _items(page, "agents")
+    found: list[JSON] = page["agents"]
     if as_json:
         print(json.dumps(page, ensure_ascii=False))
     else:
-        rows = [[a["id"], a.get("name") or "", a.get("description") or ""] for a in found]
+        first = page.get("default_agent_id")
+        rows = [[a["id"], _name(a, first), escape(a["description"])] for a in found]
         _table(["agent", "name", "description"], rows)
     return ExitCode.OK
 
@@ -74,11 +78,8 @@ def _get(url: str, path: str) -> Any:
     return asyncio.run(call())
 
 
-def _items(page: Any, noun: str) -> list[JSON]:
-    """Return the list inside a page, whether it is bare or below `noun`, `items` or `data`."""
-    if isinstance(page, list):
-        return page
-    return next((page[key] for key in (noun, "items", "data") if key in page), [])
+def _name(agent: JSON, first: object) -> str:
+    return escape(agent["name"]) + (" (default)" if agent["id"] == first else "")
 
 
 def _state(request: JSON) -> str:
@@ -90,24 +91,15 @@ def _state(request: JSON) -> str:
 def _line(request: JSON) -> str:
     """Return the first line of the question, without markup."""
     question = str(request.get("user_message") or "").strip()
-    return (question.splitlines() or [""])[0].replace("[", r"\[")
+    return escape((question.splitlines() or [""])[0])
 
 
 def _age(request: JSON) -> str:
-    seconds = time.time() - _unix(request["created_at"])
+    seconds = time.time() - datetime.fromisoformat(request["created_at"]).timestamp()
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"
-
-
-def _unix(moment: float | str) -> float:
-    """Return unix seconds of a time that may come as ISO 8601."""
-    if isinstance(moment, str):
-        from datetime import datetime  # noqa: PLC0415
-
-        return datetime.fromisoformat(moment).timestamp()
-    return float(moment)
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

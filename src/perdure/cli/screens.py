@@ -164,7 +164,10 @@ class LiveScreen(SilentScreen):
 
     def note(self, sentence: str) -> None:
         """Print above the live part, dimmed."""
-        self._live.console.print(sentence, style="dim", markup=False, highlight=False)
+        # Unwrapped, so that a command in it can be copied whole.
+        self._live.console.print(
+            sentence, style="dim", markup=False, highlight=False, soft_wrap=True
+        )
 
     def close(self, answer: Answer) -> None:
         """Print the open block for good and give the terminal back."""
@@ -172,7 +175,7 @@ class LiveScreen(SilentScreen):
 
         self._live.stop()
         text = answer.text
-        rest = text[len(self._printed) :] if text.startswith(self._printed) else text
+        rest = text.removeprefix(self._printed)
         if rest.strip():
             self._console.print(Markdown(rest))
         self._printed = text

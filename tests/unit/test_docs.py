@@ -1,0 +1,146 @@
+"""The documentation is true where a machine can tell: links, code, commands, settings, codes."""
+
+import ast
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from perdure import create_app, settings
+from perdure.cli import settings_page
+from perdure.cli.commands import app
+from perdure.cli.exits import ExitCode
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text("utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"(?m)^#+\s+(.*)$", prose(page))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def fences(language: str) -> list[object]:
+    found = [
+        (page, code)
+        for page in PAGES
+        for kind, code in FENCE.findall(page.read_text("utf-8"))
+        if kind == language
+    ]
+    return [pytest.param(code, id=f"{name(page)}-{n}") for n, (page, code) in enumerate(found)]
+
+
+def commands() -> dict[str, set[str]]:
+    """Return every command with its flags, as the command line itself knows them."""
+    top = typer.main.get_command(app)
+    known: dict[str, set[str]] = {}
+
+    def walk(command: object, path: str) -> None:
+        flags = {o for p in getattr(command, "params", []) for o in getattr(p, "opts", [])}
+        known[path] = flags | {"--help"}
+        for sub_name, sub in getattr(command, "commands", {}).items():
+            walk(sub, f"{path} {sub_name}".strip())
+
+    walk(top, "")
+    return known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_inside_the_documentation_leads_somewhere(page: Path) -> None:
+    for match in LINK.finditer(prose(page)):
+        target = match[1] or match[2]
+        if target.startswith(("http:", "https:")):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), f"{name(page)} links to {target}"
+        if anchor:
+            assert anchor in anchors(found), f"{name(page)} links to {target}"
+
+
+@pytest.mark.parametrize("code", fences("python"))
+def test_every_piece_of_python_compiles(code: str) -> None:
+    ast.parse(textwrap.dedent(code))
+
+
+@pytest.mark.parametrize("code", fences("toml"))
+def test_every_piece_of_settings_is_accepted(code: str, tmp_path: Path) -> None:
+
+    file = tmp_path / "perdure.toml"
+    file.write_text(code, "utf-8")
+    settings.load(file, {"host": "127.0.0.1"})  # raises what it does not know
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_that_is_named_exists_with_its_flags(page: Path) -> None:
+    known = commands()
+    text = page.read_text("utf-8")
+    for line in re.findall(r"(?m)(?:^|`)perdure ((?:[a-z][^`\n]*))", text):
+        words = line.split("#")[0].split()
+        path = " ".join(words[:2]) if words[0] == "db" and len(words) > 1 else words[0]
+        assert path in known, f"{name(page)}: perdure {line}"
+        flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line.split("#")[0]))
+        assert flags <= known[path], f"{name(page)}: perdure {line}"
+
+
+def test_every_command_has_its_section_on_the_command_lines_page() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    headings = set(re.findall(r"(?m)^## perdure (\w+)$", page))
+    shown = {path.split()[0] for path in commands() if path} - {"settings-table"}
+    assert headings == shown
+
+
+def test_the_exit_codes_are_the_ones_in_the_code() -> None:
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    assert {int(code) for code in re.findall(r"(?m)^\| (\d+) \|", page)} == set(ExitCode)
+
+
+def test_the_table_of_settings_is_the_one_in_the_code() -> None:
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    shown = page.split("<!-- begin: perdure settings-table -->")[1].split("<!-- end -->")[0]
+    assert shown.strip() == settings_page.table(), "run: perdure settings-table"
+
+
+def test_every_error_code_of_the_server_is_in_the_protocol() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    sources = [*(ROOT / "src" / "perdure").rglob("*.py")]
+    told_at_the_start = {
+        "data_dir_unusable",
+        "database_locked",
+        "port_in_use",
+        "schema_changed",
+        "schema_too_new",
+    }
+    for source in sources:
+        if source.is_relative_to(ROOT / "src" / "perdure" / "cli"):
+            continue
+        for code in re.findall(r"\bcode=\"([a-z_]+)\"", source.read_text("utf-8")):
+            assert f"`{code}`" in page or code in told_at_the_start, f"{name(source)}: {code}"
+
+
+def test_every_route_of_the_server_is_in_the_protocol() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    paths = create_app(settings=settings.Settings()).openapi()["paths"]
+    assert len(paths) > 15
+    for path, methods in paths.items():
+        for method in methods:
+            call = f"{method.upper()} {re.sub(r'{[^}]*}', '{id}', path)}"
+            assert re.search(re.escape(call) + r"[`?]", page), call
+
+
+def test_the_picture_works_in_light_and_dark() -> None:
+    picture = (ROOT / "docs" / "img" / "flow.svg").read_text("utf-8")
+    assert "prefers-color-scheme: dark" in picture
+    assert "<title" in picture
