@@ -89,22 +89,25 @@ class Reader:
             self.open = item
             self.part = {"stream": "function_call_arguments"} if "arguments" in item else None
             return
-        must(self.open is not None and index == len(self.output) - 1, "done without added")
+        must(index == len(self.output) - 1, "done without added")
         must(self.part is None or "done" in self.part, "an item closed around an open part")
         must(item["status"] in ("completed", "incomplete"), "done and in progress")
         own = {"status"} | ({"output"} if item["type"] == "function_call_output" else set())
-        must(without(item, own) == without(self.open, own), "another item than was streamed")
+        must(without(item, own) == without(self.opened(), own), "another item than was streamed")
         self.output[index] = item
         self.open = self.part = None
+
+    def opened(self) -> dict[str, Any]:
+        if self.open is None:
+            raise Broken("outside of an item")
+        return self.open
 
     def new(self, name: str) -> None:
         must(name and name not in self.ids, f"{name} used twice")
         self.ids.add(name)
 
     def within(self, name: str, told: dict[str, Any]) -> None:
-        item = self.open
-        must(item is not None, f"{name} outside of an item")
-        assert item is not None
+        item = self.opened()
         must(told["output_index"] == len(self.output) - 1, "another item's index")
         must(told["item_id"] == item["id"], "another item's id")
         if "part" in told:
@@ -113,7 +116,7 @@ class Reader:
             self.text_event(name, told, item, "arguments")
         else:
             index = told.get("content_index", told.get("summary_index"))
-            parts = item.get("content", item.get("summary"))
+            parts = parts_of(item)
             must(self.part is not None and index == len(parts) - 1, "text outside of a part")
             if name == "response.output_text.annotation.added":
                 must(told["annotation_index"] == len(parts[index]["annotations"]), "annotations")
@@ -122,7 +125,7 @@ class Reader:
                 self.text_event(name, told, parts[index], TEXT[parts[index]["type"]])
 
     def part_event(self, name: str, told: dict[str, Any], item: dict[str, Any]) -> None:
-        parts = item.get("content", item.get("summary"))
+        parts = parts_of(item)
         index = told.get("content_index", told.get("summary_index"))
         if name.endswith(".added"):
             must(self.part is None or "done" in self.part, "two open parts")
@@ -148,6 +151,11 @@ class Reader:
             part["text"] = True
             if key == "arguments":
                 part["done"] = True
+
+
+def parts_of(item: dict[str, Any]) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = item["content" if item["type"] == "message" else "summary"]
+    return parts
 
 
 def without(item: dict[str, Any], keys: set[str]) -> dict[str, Any]:
