@@ -115,7 +115,7 @@ class Reader:
         elif item["type"] == "function_call":
             self.text_event(name, told, item, "arguments")
         else:
-            index = told.get("content_index", told.get("summary_index"))
+            index = index_of(told)
             parts = parts_of(item)
             must(self.part is not None and index == len(parts) - 1, "text outside of a part")
             if name == "response.output_text.annotation.added":
@@ -126,7 +126,7 @@ class Reader:
 
     def part_event(self, name: str, told: dict[str, Any], item: dict[str, Any]) -> None:
         parts = parts_of(item)
-        index = told.get("content_index", told.get("summary_index"))
+        index = index_of(told)
         if name.endswith(".added"):
             must(self.part is None or "done" in self.part, "two open parts")
             must(index == len(parts), "a gap in the parts")
@@ -151,6 +151,11 @@ class Reader:
             part["text"] = True
             if key == "arguments":
                 part["done"] = True
+
+
+def index_of(told: dict[str, Any]) -> int:
+    index: int = told["content_index" if "content_index" in told else "summary_index"]
+    return index
 
 
 def parts_of(item: dict[str, Any]) -> list[dict[str, Any]]:
