@@ -18,6 +18,7 @@ optional; unknown ones are answered with a 400. `*_at: n` means: instead of chun
 | key | effect |
 |---|---|
 | `name` | free label, to tell calls apart |
+| `frames` | exactly these frames instead of an answer: JSON values, or strings as they are |
 | `chunks`, `rate`, `size` | text chunks; per second (0 = as fast as possible); characters each |
 | `head_s`, `ttft_s` | seconds before the response's head; between the head and the first chunk |
 | `status`, `retry_after`, `retry_after_ms`, `body` | an HTTP error; `body`: see `shapes.BODIES` |
@@ -42,6 +43,8 @@ optional; unknown ones are answered with a 400. `*_at: n` means: instead of chun
 | `done` | false: no `[DONE]` |
 | `reject_stream_options`, `reject_continue` | 400 when the request has them |
 | `whole` | one JSON completion although a stream was asked for |
+| `hold` | neither the body nor the connection is ended behind the last frame |
+| `content_type` | of a streamed answer |
 | `framing` | `"chunked"` (default), `"length"` or `"close"` |
 
 Chunk n's text is `word(n, script)`, e.g. `w7 `, so loss, doubling and disorder show; the whole text

@@ -16,6 +16,13 @@ Step = tuple[str, bytes]
 
 def plan(script: Script, start: int = 0) -> Iterator[Step]:
     """Yield the steps of one streamed answer, beginning with text chunk `start`."""
+    if script.frames is not None:
+        for value in script.frames:
+            data = value.encode() if isinstance(value, str) else _dump(value)
+            yield "text", _frame(script, data)
+        if script.hold:
+            yield "stall", b""
+        return
     for index in range(script.reasoning):
         yield "frame", _chunk(script, {script.reasoning_key: f"r{index} "})
     if script.refusal:
@@ -87,6 +94,8 @@ def _ending(script: Script) -> Iterator[Step]:
         yield "frame", _chunk(script, {}, usage=_usage(script))
     if script.done:
         yield "frame", _frame(script, b"[DONE]")
+    if script.hold:
+        yield "stall", b""
 
 
 def _reason(script: Script) -> str:

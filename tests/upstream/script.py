@@ -14,6 +14,7 @@ class Script(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """See the package's docstring for each key."""
 
     name: str = ""
+    frames: list[Any] | None = None
     chunks: int = 20
     rate: float = 0
     size: int = 0
@@ -47,6 +48,8 @@ class Script(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reject_stream_options: bool = False
     reject_continue: bool = False
     whole: bool = False
+    hold: bool = False
+    content_type: str = "text/event-stream"
     framing: Literal["chunked", "length", "close"] = "chunked"
 
     def healthy(self) -> Script:

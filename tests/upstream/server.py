@@ -306,7 +306,7 @@ class Answer:
             headers.append(f"content-length: {sum(len(data) for _, data in steps)}")
         else:
             headers.append("connection: close")
-        self.connection.send_head(200, "text/event-stream", *headers)
+        self.connection.send_head(200, self.script.content_type, *headers)
 
     async def _write(self, kind: str, frame: bytes) -> None:
         await self.connection.writable.wait()

@@ -18,7 +18,6 @@ from perdure.ports import Call
 from perdure.sse import EventTooLarge, Parser
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
-TAIL_S = 5.0
 SECRET_LENGTH_MIN = 8
 OK = 200
 BAD_REQUEST = frozenset({400, 422})
@@ -91,6 +90,9 @@ class OpenAIHandler:
 
     """
 
+    usage_wait_s = 5.0
+    """How long a complete answer waits for the usage behind its finish reason."""
+
     def __init__(
         self,
         base_url: str,
@@ -127,7 +129,7 @@ class OpenAIHandler:
                         yield delta
                 receive = response.receive
                 while not answer.done and (
-                    data := await (receive() if answer.reason is None else _last(response))
+                    data := await (receive() if answer.reason is None else self._last(response))
                 ):
                     for delta in answer.read(data):
                         yield delta
@@ -163,6 +165,14 @@ class OpenAIHandler:
             if not (with_usage and response.status in BAD_REQUEST and b"stream_options" in said):
                 raise failures.refused(response.status, response.headers, said, *self._secrets)
             self._usage_wanted = False
+
+    async def _last(self, response: Response) -> bytes:
+        """Return the bytes behind the finish reason: the usage, which is not waited for long."""
+        try:
+            async with asyncio.timeout(self.usage_wait_s):
+                return await response.receive()
+        except (TimeoutError, HttpError):
+            return b""
 
     def _body(self, call: Call, *, with_usage: bool) -> JSON:
         body: JSON = {"model": self._model, "messages": list(call.messages), "stream": True}
@@ -303,15 +313,6 @@ class Answer:
 
 def _kind(response: Response) -> str:
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-async def _last(response: Response) -> bytes:
-    """Return the bytes behind the finish reason: the usage, which is not waited for long."""
-    try:
-        async with asyncio.timeout(TAIL_S):
-            return await response.receive()
-    except (TimeoutError, HttpError):
-        return b""
 
 
 def _parts(content: Any) -> Iterator[Delta]:

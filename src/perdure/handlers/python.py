@@ -17,6 +17,7 @@ import queue
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any, TypeVar, overload
 
 import msgspec
@@ -167,7 +168,7 @@ class PythonHandler:
     async def close(self) -> None:
         """Nothing to let go of: every run closes its own function."""
 
-    async def _values(self, call: Call) -> AsyncIterator[Any]:
+    async def _values(self, call: Call) -> AsyncGenerator[Any, None]:
         """Yield what the function yields or returns, whatever kind of function it is."""
         thread = Thread()
         try:
@@ -178,8 +179,9 @@ class PythonHandler:
                 result = await thread.run(lambda: self._function(*given))
             if inspect.isawaitable(result):
                 result = await result
-            async for value in _each(result, thread):
-                yield value
+            async with aclosing(_each(result, thread)) as values:
+                async for value in values:
+                    yield value
         finally:
             thread.stop()
 
@@ -241,7 +243,7 @@ def to_delta(value: Any) -> Delta | None:
     kind = fields.pop("type", "text")
     try:
         delta: Delta = msgspec.convert(fields, KINDS[kind])
-    except KeyError:
+    except (KeyError, TypeError):
         known = ", ".join(KINDS)
         raise AgentError(f"The agent yielded the unknown type {kind!r}; known: {known}.") from None
     except msgspec.ValidationError as error:
@@ -249,7 +251,7 @@ def to_delta(value: Any) -> Delta | None:
     return delta
 
 
-async def _each(result: Any, thread: Thread) -> AsyncIterator[Any]:
+async def _each(result: Any, thread: Thread) -> AsyncGenerator[Any, None]:
     """Yield the values of an async iterator, of an iterator (in its thread), or the one value."""
     if isinstance(result, AsyncIterator) or hasattr(result, "__aiter__"):
         try:
