@@ -14,7 +14,7 @@ from bench.figures import FIGURES
 from bench.lab import Lab
 from bench.outcome import Outcome
 from bench.plot import draw
-from bench.report import RESULTS, keep, show
+from bench.report import RESULTS, keep, markdown, show
 
 QUICK_S, FULL_S = 150.0, 900.0
 """After this time no further figure is begun."""
@@ -42,8 +42,11 @@ def main() -> int:
     show(outcomes, console)
     if not options.standin:
         title = keep(outcomes, lab, mode)
-        draw(outcomes, lab.runs, title, RESULTS / "latest.png")
-        console.print("Kept in bench/results: runs.jsonl, latest.md, latest.png")
+        console.print("Kept in bench/results/runs.jsonl")
+        if not options.only:
+            (RESULTS / "latest.md").write_text("\n".join(markdown(outcomes, title)) + "\n")
+            draw(outcomes, lab.runs, title, RESULTS / "latest.png")
+            console.print("and as a table and a picture in latest.md and latest.png")
     return 0 if outcomes and all(outcome.met for outcome in outcomes) else 1
 
 

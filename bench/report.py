@@ -107,7 +107,7 @@ def revision() -> str:
 
 
 def keep(outcomes: list[Outcome], lab: Lab, mode: str) -> str:
-    """Write the Markdown table and append one line of JSON; return the table's title."""
+    """Append one line of JSON; return a title for the tables."""
     RESULTS.mkdir(exist_ok=True)
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     on = machine()
@@ -121,9 +121,7 @@ def keep(outcomes: list[Outcome], lab: Lab, mode: str) -> str:
     }
     with (RESULTS / "runs.jsonl").open("a") as file:
         file.write(json.dumps(record, separators=(",", ":")) + "\n")
-    title = f"{on['cpu']}, {on['cores']} cores, Python {on['python']}; {mode}, {when}"
-    (RESULTS / "latest.md").write_text("\n".join(markdown(outcomes, title)) + "\n")
-    return title
+    return f"{on['cpu']}, {on['cores']} cores, Python {on['python']}; {mode}, {when}"
 
 
 def markdown(outcomes: list[Outcome], title: str) -> Iterator[str]:

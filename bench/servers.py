@@ -71,8 +71,9 @@ class Server:
 
     def kill(self) -> None:
         """End it without warning, as a crash would."""
-        self._process.kill()
-        self._process.wait(STOP_TIMEOUT_S)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(STOP_TIMEOUT_S)
 
     def stop(self) -> None:
         """End it politely, then without."""
@@ -163,7 +164,10 @@ def product(source: Upstream, folder: Path) -> Iterator[Server]:
     environment = limits | {"PERDURE_LOG_LEVEL": "warning"}
     with _started("perdure", "background", command, environment, port, folder) as server:
         _wait_until_ready(server, "/readyz", folder / "server.log")
-        yield server
+        try:
+            yield server
+        finally:
+            server.kill()  # a drain would only cost time: nobody needs these answers
 
 
 @contextlib.contextmanager

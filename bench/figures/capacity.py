@@ -16,7 +16,7 @@ STEPS = {
     "C": (15, 25, 35, 45, 55, 70, 90),
     "product": (1005, 1105, 1205),
 }
-QUICK_STEPS = {"B": (140, 180, 220, 260), "C": (30, 45, 60, 75), "product": ()}
+QUICK_STEPS = {"B": (140, 180, 220), "C": (45, 60, 75), "product": ()}
 GOALS = {505: (25_000.0, 60.0), 905: (45_000.0, 300.0)}
 
 
@@ -100,13 +100,14 @@ def _carried(result: Result, streams: int) -> bool:
 def _climb(lab: Lab, server: Server, steps: Iterable[int]) -> Result:
     """Raise the load until it is not carried; return the last step that was, or else the first.
 
-    A step that fails is tried once more, so that a neighbour's burst does not end the climb.
+    A step that fails is tried once more, so that a neighbour's burst does not end the climb; a quick
+    run has no time for that.
     """
     best: Result | None = None
     for streams in steps:
-        load = Load(streams, warmup_s=2.0, window_s=lab.window_s)
+        load = Load(streams, ramp_s=0.8, warmup_s=lab.warmup_s, window_s=lab.window_s)
         result = lab.load(f"{streams} answers", server, load)
-        if not _carried(result, streams):
+        if not _carried(result, streams) and not lab.quick:
             result = lab.load(f"{streams} answers", server, load)
         if not _carried(result, streams):
             return best or result
@@ -134,7 +135,7 @@ def _product_runs(lab: Lab) -> dict[int, list[Result]]:
 
 
 def _heavy(lab: Lab, streams: int) -> Load:
-    return Load(streams, ramp_s=1.5, warmup_s=2.5, window_s=lab.window_s)
+    return Load(streams, ramp_s=1.2, warmup_s=lab.warmup_s + 0.5, window_s=lab.window_s)
 
 
 def _product_capacity(lab: Lab) -> Result:

@@ -80,5 +80,5 @@ def _pairs(lab: Lab) -> dict[int, list[Pair]]:
 
 
 def _pair(lab: Lab, plain: Server, ours: Server, streams: int) -> Pair:
-    load = Load(streams, window_s=lab.window_s)
+    load = Load(streams, ramp_s=0.8, warmup_s=lab.warmup_s, window_s=lab.window_s)
     return lab.load(f"{streams} answers", plain, load), lab.load(f"{streams} answers", ours, load)

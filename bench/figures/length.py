@@ -11,11 +11,9 @@ from bench.servers import Server
 CHATS = 6
 MESSAGES = 2000
 SEED = "fake-r0-c1-s250"
-RATE, SIZE = 200, 350
-LONG = Load(
-    CHATS, rate=RATE, size=SIZE, chunks=1300, ramp_s=0.1, warmup_s=4.8, window_s=1.6, viewers=1
-)
-SHORT = Load(CHATS, rate=RATE, size=SIZE, chunks=380, ramp_s=0.1, warmup_s=0.2, window_s=1.6)
+RATE, SIZE = 300, 350
+LONG = Load(CHATS, rate=RATE, size=SIZE, chunks=1300, ramp_s=0.1, warmup_s=3.1, window_s=1.1)
+SHORT = Load(CHATS, rate=RATE, size=SIZE, chunks=420, ramp_s=0.1, warmup_s=0.2, window_s=1.1)
 """A chunk of 350 bytes holds 183 of text, so the long window lies between 175 and 230 kB."""
 
 
@@ -24,7 +22,7 @@ def length(lab: Lab) -> list[Outcome]:
     ratios, noise, sound = [], [], True
     with lab.product() as server:
         chats = [_long_chat(server) for _ in range(CHATS)]
-        for _ in range(2 if lab.quick else 5):
+        for _ in range(1 if lab.quick else 5):
             short = _run(lab, server, SHORT, "short answers in new chats", None)
             long = _run(lab, server, LONG, "200 kB answers in long chats", chats)
             ratios.append(long.sut_us_per_chunk / short.sut_us_per_chunk)

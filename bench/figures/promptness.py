@@ -9,16 +9,18 @@ from bench.servers import Server
 
 STEADY = 260
 ASKED = Load(100, ramp_s=4.0, warmup_s=0.0, window_s=5.0, chunks=75, reattach=1)
+QUICK_ASKED = Load(60, ramp_s=2.4, warmup_s=0.0, window_s=3.0, chunks=75, reattach=1)
 HEAVY = 505
 CANCELLED = Load(100, ramp_s=5.0, warmup_s=0.0, window_s=5.5, chunks=250, cancel_at=15)
-QUICK_CANCELLED = Load(60, ramp_s=3.0, warmup_s=0.0, window_s=3.5, chunks=250, cancel_at=15)
+QUICK_CANCELLED = Load(50, ramp_s=2.0, warmup_s=0.0, window_s=2.5, chunks=250, cancel_at=15)
 NS_PER_MS = 1e6
 
 
 def promptness(lab: Lab) -> list[Outcome]:
     """F6: POST to 202, to the upstream, and re-attach, while some 300 answers run."""
+    load = QUICK_ASKED if lab.quick else ASKED
     with lab.product() as server:
-        results = [_beside(lab, server, STEADY, ASKED, "questions") for _ in range(lab.rounds)]
+        results = [_beside(lab, server, STEADY, load, "questions") for _ in range(lab.rounds)]
     noise = max(result.noise for result in results)
     figures = (
         ("POST to 202 (committed), p50", 5.0, [each.create.p50_ms for each in results]),
@@ -59,9 +61,9 @@ def _cancel_line(where: str, goal_ms: float, values_ms: list[float], result: Res
 
 def _beside(lab: Lab, server: Server, steady: int, load: Load, name: str) -> Result:
     """Run a load in the middle of a steady one."""
-    before_s = 2.0
-    span_s = load.window_s + load.chunks_each / load.rate
-    background = Load(steady, ramp_s=1.5, warmup_s=before_s, window_s=span_s)
+    before_s, rest_s = lab.warmup_s + 0.5, 1.5
+    span_s = load.window_s + rest_s
+    background = Load(steady, ramp_s=1.2, warmup_s=before_s, window_s=span_s)
     with lab.start(server, background) as steadily:
         time.sleep(before_s)
         with lab.start(server, load) as running:

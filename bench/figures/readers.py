@@ -10,7 +10,7 @@ from bench.servers import Server
 ANSWERS = 150
 FEW, MANY = 1, 3
 LONG_CHUNKS = 10_000
-LATE_READERS = Load(10, ramp_s=4.0, warmup_s=0.0, window_s=4.0, chunks=LONG_CHUNKS)
+LATE_READERS = Load(9, ramp_s=2.7, warmup_s=0.0, window_s=2.7, chunks=LONG_CHUNKS)
 FINISH_TIMEOUT_S = 30.0
 
 
@@ -60,7 +60,7 @@ def wait_until_done(server: Server, request_id: str) -> None:
 
 
 def _with_viewers(lab: Lab, server: Server, viewers: int) -> Result:
-    load = Load(ANSWERS, viewers=viewers, ramp_s=0.8, warmup_s=1.2, window_s=lab.window_s)
+    load = Load(ANSWERS, viewers=viewers, ramp_s=0.6, warmup_s=1.0, window_s=lab.window_s)
     return lab.load(f"{ANSWERS} answers, {viewers} readers each", server, load)
 
 

@@ -9,7 +9,7 @@ from bench.load import Load
 from bench.outcome import Outcome
 
 RUNNING = Load(
-    1000, rate=1, chunks=60, ramp_s=3.0, warmup_s=4.0, window_s=0.5, stop_after_window=True
+    1000, rate=1, chunks=60, ramp_s=2.0, warmup_s=2.8, window_s=0.3, stop_after_window=True
 )
 GIVE_UP_S = 30.0
 
