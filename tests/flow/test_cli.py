@@ -261,6 +261,24 @@ def test_a_second_ctrl_c_cancels_the_answer(perdure: Server) -> None:
     assert "Cancelled; the text so far is kept." in terminal.seen
 
 
+def test_the_client_outlasts_a_kill_and_a_restart_of_the_server(tmp_path: Path) -> None:
+    killed = Server(tmp_path, CONFIG.replace("words_per_s = 12", "words_per_s = 60"))
+    try:
+        asyncio.run(killed.start())
+        terminal = Terminal(killed.url, "ask", QUESTION, "--agent", "slow")
+        terminal.until(SENTENCE)
+        asyncio.run(killed.kill9())
+        terminal.until("Connection lost; the answer goes on")
+        asyncio.run(killed.start())
+        assert terminal.ends() == 0
+    finally:
+        killed.end()
+    before, _, after = terminal.seen.partition("what follows replaces the text above.)")
+    assert SENTENCE in before
+    assert after.strip().startswith("I am the built-in guide")
+    assert after.count(SENTENCE) == 1
+
+
 def test_an_answer_cancelled_elsewhere_ends_here_too(perdure: Server) -> None:
     terminal = Terminal(perdure.url, "ask", QUESTION, "--agent", "slow", "--json")
     listed = ["requests", "--status", "streaming", "--json"]

@@ -16,6 +16,7 @@ from perdure.cli.exits import ExitCode
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"(?<!\!)\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
+CODE = re.compile(r"(?:\bcode=|Failure\()\"([a-z_]+)\"")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -126,7 +127,7 @@ def test_every_error_code_of_the_server_is_in_the_protocol() -> None:
     for source in sources:
         if source.is_relative_to(ROOT / "src" / "perdure" / "cli"):
             continue
-        for code in re.findall(r"\bcode=\"([a-z_]+)\"", source.read_text("utf-8")):
+        for code in CODE.findall(source.read_text("utf-8")):
             assert f"`{code}`" in page or code in told_at_the_start, f"{name(source)}: {code}"
 
 
