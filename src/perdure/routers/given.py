@@ -6,7 +6,7 @@ import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 from starlette.requests import HTTPConnection
 
 from perdure.core import Core
@@ -48,6 +48,14 @@ def plain(text: str) -> str:
         message = "lone surrogates are not allowed"
         raise ValueError(message) from None
     return text
+
+
+def digits(value: object) -> object:
+    """Refuse what Python takes for an integer and others do not: `1_0`, ` 1`, `٣`."""
+    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+", value):
+        message = "must be an integer"
+        raise ValueError(message)
+    return value
 
 
 def number(text: str, name: str) -> int:
@@ -100,6 +108,7 @@ MessageId = Annotated[str, AfterValidator(known), Path(description="`msg_…`")]
 
 After = Annotated[
     int | None,
+    BeforeValidator(digits),
     Query(
         ge=-1,
         le=NUMBER_MAX,

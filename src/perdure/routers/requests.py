@@ -9,7 +9,7 @@ from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from perdure import model
 from perdure.accept import Question
@@ -26,6 +26,7 @@ from perdure.routers.given import (
     RequestId,
     Running,
     Who,
+    digits,
     known,
 )
 from perdure.routers.problems import responses
@@ -127,7 +128,9 @@ async def get_status(
         float, Query(ge=0, le=30, allow_inf_nan=False, description="Seconds to wait for news.")
     ] = 0,
     after: Annotated[
-        int, Query(ge=-1, le=NUMBER_MAX, description="What is news: events after this number.")
+        int,
+        BeforeValidator(digits),
+        Query(ge=-1, le=NUMBER_MAX, description="What is news: events after this number."),
     ] = -1,
     if_none_match: Annotated[str | None, Header(description="ETags one has.")] = None,
 ) -> Response:

@@ -147,6 +147,9 @@ class Invocation(BaseModel):
         if self.messages and self.messages[-1].role != "user":
             message = "the last of messages must have the role user"
             raise ValueError(message)
+        if self.parent_id is not None and self.chat_id is None:
+            message = "parent_id needs the chat_id of its chat"
+            raise ValueError(message)
         return self
 
     def conversation(self) -> list[InputMessage]:

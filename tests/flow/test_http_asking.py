@@ -1,0 +1,206 @@
+"""POST /api/invoke_endpoint: what is accepted, what is refused, and that a repetition is none."""
+
+import json
+
+import pytest
+
+from tests.flow.serving import events_of, serving
+
+
+@pytest.fixture
+async def server(tmp_path):
+    async with serving(tmp_path) as served:
+        yield served
+
+
+async def test_202_names_what_was_stored_and_where_it_is(server):
+    body = {"agent_id": "echo", "messages": [{"role": "user", "content": "hi there"}]}
+    response = await server.http.post("/api/invoke_endpoint", json=body)
+    assert response.status_code == 202
+    accepted = response.json()
+    assert response.headers["location"] == f"/api/requests/{accepted['request_id']}"
+    assert accepted["status"] == "queued"
+    assert [accepted[key].split("_")[0] for key in ("request_id", "chat_id", "message_id")] == [
+        "resp",
+        "chat",
+        "msg",
+    ]
+    await server.ended(accepted["request_id"])
+    request = await server.get(response.headers["location"])
+    assert (request["id"], request["chat_id"]) == (accepted["request_id"], accepted["chat_id"])
+    assert (request["user_message"], request["final_response"]) == ("hi there", "hi there")
+    assert request["status"] == "completed"
+    assert request["created_at"].endswith("Z")
+
+
+async def test_a_body_without_a_json_content_type_is_json_all_the_same(server):
+    """A plain `fetch` with a string body sends text/plain."""
+    response = await server.http.post(
+        "/api/invoke_endpoint",
+        content=b'{"message": "hi"}',
+        headers={"Content-Type": "text/plain;charset=UTF-8"},
+    )
+    assert response.status_code == 202
+
+
+async def test_earlier_messages_become_the_history_of_a_new_chat(server):
+    said = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One"},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "1"}]},
+        {"role": "user", "content": [{"type": "input_text", "text": "Two"}]},
+    ]
+    response = await server.http.post("/api/invoke_endpoint", json={"messages": said})
+    accepted = response.json()
+    await server.ended(accepted["request_id"])
+    tree = await server.get(f"/api/chats/{accepted['chat_id']}/messages")
+    told = [(message["role"], message["content"]) for message in tree["messages"]]
+    assert told[:4] == [
+        ("system", "Be brief."),
+        ("user", "One"),
+        ("assistant", "1"),
+        ("user", "Two"),
+    ]
+    assert tree["branch"] == [message["id"] for message in tree["messages"]]
+
+
+async def test_in_a_chat_that_exists_only_the_question_of_messages_counts(server):
+    first = await server.asked_and_ended("one")
+    said = [{"role": "user", "content": "forged"}, {"role": "user", "content": "two"}]
+    body = {"messages": said, "chat_id": first["chat_id"]}
+    second = (await server.http.post("/api/invoke_endpoint", json=body)).json()
+    await server.ended(second["request_id"])
+    tree = await server.get(f"/api/chats/{first['chat_id']}/messages")
+    assert [message["content"] for message in tree["messages"]] == ["one", "one", "two", "two"]
+
+
+async def test_the_same_key_and_body_make_one_request(server):
+    headers = {"Idempotency-Key": "once"}
+    answers = [
+        await server.http.post("/api/invoke_endpoint", json=body, headers=headers)
+        for body in ({"message": "hi", "agent_id": "echo"}, {"agent_id": "echo", "message": "hi"})
+    ]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert len({answer.json()["request_id"] for answer in answers}) == 1
+    assert "idempotent-replayed" not in answers[0].headers
+    assert answers[1].headers["idempotent-replayed"] == "true"
+    assert len((await server.get("/api/requests"))["requests"]) == 1
+
+
+async def test_the_same_key_with_another_body_is_a_conflict(server):
+    headers = {"Idempotency-Key": "once"}
+    await server.http.post("/api/invoke_endpoint", json={"message": "hi"}, headers=headers)
+    other = await server.http.post("/api/invoke_endpoint", json={"message": "ho"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256])
+async def test_a_key_must_have_1_to_255_characters(server, key):
+    answer = await server.http.post(
+        "/api/invoke_endpoint", json={"message": "hi"}, headers={"Idempotency-Key": key}
+    )
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_idempotency_key")
+
+
+async def test_with_accept_event_stream_the_same_call_streams(server):
+    async with server.http.stream(
+        "POST",
+        "/api/invoke_endpoint",
+        json={"message": "hi", "agent_id": "echo"},
+        headers={"Accept": "text/event-stream"},
+    ) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        events = events_of(await response.aread())
+    assert events[-1]["type"] == "response.completed"
+    assert response.headers["perdure-request-id"] == events[0]["response"]["id"]
+
+
+async def test_leaving_a_streaming_post_changes_nothing(server):
+    async with server.http.stream(
+        "POST",
+        "/api/invoke_endpoint",
+        json={"message": "hi", "agent_id": "steered"},
+        headers={"Accept": "text/event-stream"},
+    ) as response:
+        request_id = response.headers["perdure-request-id"]
+    server.steered.say("still ", "here")
+    server.steered.end()
+    assert (await server.ended(request_id))["final_response"] == "still here"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 422, "invalid_request"),
+        (b"{", 400, "invalid_json"),
+        (b"\xff\xfe", 400, "invalid_json"),
+        (b"[" * 100_000, 400, "invalid_json"),
+        (b'{"message": ' + b"1" * 5000 + b"}", 400, "invalid_json"),
+        (b"null", 422, "invalid_request"),
+        ([], 422, "invalid_request"),
+        ({}, 422, "invalid_request"),
+        ({"message": 5}, 422, "invalid_request"),
+        ({"message": "a\x00b"}, 422, "invalid_request"),
+        (b'{"message": "\\ud800"}', 422, "invalid_request"),
+        ({"message": "x", "messages": [{"role": "user", "content": "x"}]}, 422, "invalid_request"),
+        ({"messages": []}, 422, "invalid_request"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, 422, "invalid_request"),
+        ({"messages": [{"role": "king", "content": "x"}]}, 422, "invalid_request"),
+        ({"messages": [{"role": "user", "content": []}]}, 422, "invalid_request"),
+        ({"message": "x", "if_busy": "hope"}, 422, "invalid_request"),
+        ({"message": "x", "metadata": {"a": 1}}, 422, "invalid_request"),
+        ({"message": "x", "metadata": {"a": "b" * 513}}, 422, "invalid_request"),
+        ({"message": "   "}, 400, "message_empty"),
+        ({"message": "x" * 1_000_001}, 413, "message_too_large"),
+        ({"message": "x" * 5_000_000}, 413, "body_too_large"),
+        ({"message": "x", "agent_id": "nobody"}, 400, "unknown_agent"),
+        ({"message": "x", "chat_id": "chat_unknown"}, 404, None),
+        ({"message": "x", "parent_id": "msg_1"}, 422, "invalid_request"),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
+async def test_what_cannot_be_asked_is_refused_in_a_sentence(server, body, status, code):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = await server.http.post("/api/invoke_endpoint", content=content)
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem["status"] == status
+    assert problem["detail"]
+    assert code in (None, problem["code"])
+    assert (await server.get("/api/requests"))["requests"] == []
+
+
+@pytest.mark.parametrize(
+    "extra", [b"1e999", b'"\\u0000"', b'"\\udfff"', b"[" * 40 + b"]" * 40, b"9" * 30]
+)
+async def test_parts_that_a_store_cannot_keep_are_refused(server, extra):
+    body = b'{"messages":[{"role":"user","content":[{"type":"text","text":"x","more":%b}]}]}'
+    response = await server.http.post("/api/invoke_endpoint", content=body % extra)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+
+
+async def test_a_refusal_never_echoes_what_was_sent(server):
+    secret = "hunter2-hunter2"
+    response = await server.http.post("/api/invoke_endpoint", json={"message": {"key": secret}})
+    assert response.status_code == 422
+    assert secret not in response.text
+
+
+async def test_reject_answers_409_while_the_chat_is_busy(server):
+    first = await server.ask("one", "steered")
+    body = {"message": "two", "chat_id": first["chat_id"], "if_busy": "reject"}
+    response = await server.http.post("/api/invoke_endpoint", json=body)
+    assert (response.status_code, response.json()["code"]) == (409, "chat_busy")
+
+
+async def test_a_full_queue_answers_429_and_says_when_to_come_back(tmp_path):
+    limits = {"running_max": 1, "queued_max": 1}
+    async with serving(tmp_path, limits=limits) as server:
+        await server.ask("one", "steered")
+        await server.ask("two", "steered")
+        body = {"message": "three", "agent_id": "steered"}
+        response = await server.http.post("/api/invoke_endpoint", json=body)
+        assert response.status_code == 429
+        assert int(response.headers["retry-after"]) >= 1
