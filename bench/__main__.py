@@ -14,10 +14,14 @@ from bench.figures import FIGURES
 from bench.lab import Lab
 from bench.outcome import Outcome
 from bench.plot import draw
+from bench.quiet import Patience
 from bench.report import RESULTS, keep, markdown, show
 
-QUICK_S, FULL_S = 150.0, 900.0
+QUICK_S, FULL_S = 200.0, 1200.0
 """After this time no further figure is begun."""
+
+PATIENCE_QUICK_S, PATIENCE_FULL_S = 20.0, 180.0
+"""How long, in all, to wait for others to leave the machine alone."""
 
 
 def main() -> int:
@@ -30,13 +34,9 @@ def main() -> int:
         console.print(f"[red]{trouble}[/]")
         return 2
     with servers.upstream(programs, exact=options.exact) as source:
-        lab = Lab(
-            programs,
-            source,
-            options.quick,
-            options.standin,
-            functools.partial(console.print, markup=False, style="dim"),
-        )
+        say = functools.partial(console.print, markup=False, style="dim")
+        patience = Patience(PATIENCE_QUICK_S if options.quick else PATIENCE_FULL_S)
+        lab = Lab(programs, source, options.quick, options.standin, say, patience=patience)
         outcomes = _measure(lab, options.only, console)
     mode = "quick" if options.quick else "full"
     show(outcomes, console)

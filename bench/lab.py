@@ -10,8 +10,9 @@ import msgspec
 
 from bench import servers
 from bench.build import Programs
-from bench.load import SLACK_S, Load, Result, Running, product_body, proxy_body
+from bench.load import Load, Result, Running, product_body, proxy_body
 from bench.outcome import NOISY_CORES
+from bench.quiet import Patience
 from bench.servers import Server, Upstream
 
 REPEATS_MAX = 12
@@ -30,6 +31,7 @@ class Lab:
     runs: list[dict[str, Any]] = field(default_factory=list)
     memo: dict[str, Any] = field(default_factory=dict)
     repeats_left: int = REPEATS_MAX
+    patience: Patience = field(default_factory=lambda: Patience(0))
 
     @property
     def rounds(self) -> int:
@@ -76,7 +78,7 @@ class Lab:
 
     def _running(self, server: Server, flags: list[str], load: Load) -> Running:
         flags += ["--pid", str(server.pid), "--helper", str(self.upstream.pid), *load.flags()]
-        return Running(self.programs, flags, load.warmup_s + load.window_s + 2 * SLACK_S)
+        return Running(self.programs, flags, load)
 
     def load(self, label: str, server: Server, load: Load) -> Result:
         """Run a load to its end and record it; once more if others were at work meanwhile."""
@@ -88,6 +90,7 @@ class Lab:
         return result
 
     def _load_once(self, label: str, server: Server, load: Load) -> Result:
+        self.patience.wait()
         with self.start(server, load) as running:
             result = self.record(label, server, running)
         self.upstream.settle()

@@ -12,6 +12,10 @@ from bench.build import Programs
 SLACK_S = 15.0
 
 
+KEPT_UP = 0.97
+"""A server kept up when this share of what was offered came through in the window."""
+
+
 class Times(msgspec.Struct, frozen=True):
     """A distribution in milliseconds; -1 where nothing was counted."""
 
@@ -56,11 +60,18 @@ class Result(msgspec.Struct, frozen=True):
     unfinished: int
     first_error: str
     good: bool
+    offered: float = 0.0
+    """Chunks per second that the upstream had to give."""
 
     @property
     def noise(self) -> float:
         """What others took of the machine during the window, in cores."""
         return self.other_cpu_share + self.steal_share
+
+    @property
+    def kept_up(self) -> bool:
+        """Whether the server delivered what was offered, without loss."""
+        return self.good and self.chunks_per_s >= KEPT_UP * self.offered
 
 
 @dataclass(frozen=True)
@@ -116,20 +127,16 @@ class Load:
 class Running:
     """A load client at work."""
 
-    def __init__(self, programs: Programs, flags: list[str], timeout_s: float) -> None:
+    def __init__(self, programs: Programs, flags: list[str], load: Load) -> None:
         """Start it."""
-        self._timeout_s = timeout_s
+        self._timeout_s = load.warmup_s + load.window_s + 2 * SLACK_S
+        self._offered = load.offered
         self._process = subprocess.Popen(
             [str(programs.loadgen), *flags],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        return self._process.pid
 
     def result(self) -> Result:
         """Wait for its report.
@@ -145,7 +152,8 @@ class Running:
             out, error = self._process.communicate()
         if not out.strip():
             raise RuntimeError(f"the load client gave no report: {error.strip()}")
-        return msgspec.json.decode(out, type=Result, strict=False)
+        result = msgspec.json.decode(out, type=Result, strict=False)
+        return msgspec.structs.replace(result, offered=self._offered)
 
     def __enter__(self) -> Self:
         return self

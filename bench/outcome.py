@@ -23,12 +23,13 @@ class Outcome:
     noise: float = 0.0
     note: str = ""
     sound: bool = True
-    """Whether every run behind it delivered everything, once and in order."""
+    """Whether every run behind it delivered everything, once, in order and in time."""
 
     @property
     def measured(self) -> float | None:
-        """The median; None if nothing could be measured."""
-        return statistics.median(self.values) if self.values else None
+        """The median; None if nothing could be measured (the load client says -1 then)."""
+        values = [value for value in self.values if value >= 0]
+        return statistics.median(values) if values else None
 
     @property
     def met(self) -> bool | None:

@@ -50,7 +50,9 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _remark(outcome: Outcome) -> str:
-    return ("" if outcome.sound else ": loss or errors") + (" (noisy)" if outcome.noisy else "")
+    return ("" if outcome.sound else ": loss, errors or behind") + (
+        " (noisy)" if outcome.noisy else ""
+    )
 
 
 def show(outcomes: list[Outcome], console: Console) -> None:

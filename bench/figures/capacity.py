@@ -8,8 +8,6 @@ from bench.outcome import Outcome, median
 from bench.servers import Server
 
 LATE_MS = 300.0
-KEPT_UP = 0.97
-"""A step counts as carried when this share of what was offered came through in the window."""
 
 STEPS = {
     "B": (80, 110, 140, 170, 210, 250, 300),
@@ -73,6 +71,7 @@ def capacity(lab: Lab) -> list[Outcome]:
                 baseline=f"{letter} {theirs.chunks_per_s:,.0f}/s",
                 ratio=ours.chunks_per_s / theirs.chunks_per_s,
                 noise=max(ours.noise, theirs.noise),
+                sound=_carried(ours) and _carried(theirs),
                 note=f"{ours.chunks_per_s:,.0f}/s",
             )
         )
@@ -88,28 +87,23 @@ def _steps(lab: Lab, name: str) -> tuple[int, ...]:
     return QUICK_STEPS[name] if lab.quick else STEPS[name]
 
 
-def _carried(result: Result, streams: int) -> bool:
-    offered = Load(streams).offered
-    return (
-        result.good
-        and result.latency.p99_ms <= LATE_MS
-        and result.chunks_per_s >= KEPT_UP * offered
-    )
+def _carried(result: Result) -> bool:
+    return result.good and result.latency.p99_ms <= LATE_MS and result.kept_up
 
 
 def _climb(lab: Lab, server: Server, steps: Iterable[int]) -> Result:
     """Raise the load until it is not carried; return the last step that was, or else the first.
 
-    A step that fails is tried once more, so that a neighbour's burst does not end the climb; a quick
-    run has no time for that.
+    A step that fails is tried once more, so that a neighbour's burst does not end the climb; a
+    quick run has no time for that.
     """
     best: Result | None = None
     for streams in steps:
         load = Load(streams, ramp_s=0.8, warmup_s=lab.warmup_s, window_s=lab.window_s)
         result = lab.load(f"{streams} answers", server, load)
-        if not _carried(result, streams) and not lab.quick:
+        if not _carried(result) and not lab.quick:
             result = lab.load(f"{streams} answers", server, load)
-        if not _carried(result, streams):
+        if not _carried(result):
             return best or result
         best = result
     if best is None:
@@ -128,7 +122,7 @@ def _product_runs(lab: Lab) -> dict[int, list[Result]]:
                 for streams in GOALS
             }
             more = _steps(lab, "product")
-            if more and _carried(lab.memo["throughput"][905][-1], 905):
+            if more and _carried(lab.memo["throughput"][905][-1]):
                 lab.memo["beyond"] = _climb(lab, server, more)
     runs: dict[int, list[Result]] = lab.memo["throughput"]
     return runs
@@ -141,7 +135,7 @@ def _heavy(lab: Lab, streams: int) -> Load:
 def _product_capacity(lab: Lab) -> Result:
     """Return the best carried run; the smallest one if none was."""
     runs = _product_runs(lab)
-    carried = [each for streams in runs for each in runs[streams] if _carried(each, streams)]
+    carried = [each for results in runs.values() for each in results if _carried(each)]
     if "beyond" in lab.memo:
         carried.append(lab.memo["beyond"])
     return max(carried or runs[505], key=lambda result: result.chunks_per_s)

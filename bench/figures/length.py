@@ -26,7 +26,7 @@ def length(lab: Lab) -> list[Outcome]:
             short = _run(lab, server, SHORT, "short answers in new chats", None)
             long = _run(lab, server, LONG, "200 kB answers in long chats", chats)
             ratios.append(long.sut_us_per_chunk / short.sut_us_per_chunk)
-            sound = sound and short.good and long.good
+            sound = sound and short.kept_up and long.kept_up
             noise.append(max(short.noise, long.noise))
     what = f"work per chunk, 200 kB answer in a {MESSAGES:,}-message chat, ratio to a short one"
     return [Outcome("F11", what, "x", 1.2, ratios, noise=median(noise), sound=sound)]

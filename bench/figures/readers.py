@@ -21,7 +21,7 @@ def further_reader(lab: Lab) -> list[Outcome]:
         for _ in range(lab.rounds):
             one, three = (_with_viewers(lab, server, viewers) for viewers in (FEW, MANY))
             noise.append(max(one.noise, three.noise))
-            sound = sound and one.good and three.good
+            sound = sound and one.kept_up and three.kept_up
             values.append(_extra_us(one, three))
     what = f"a further reader, CPU per delivery ({ANSWERS} answers, {FEW} and {MANY} readers)"
     values = [value for value in values if value > 0]
