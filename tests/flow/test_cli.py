@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import select
 import signal
 import socket
@@ -164,6 +165,30 @@ def test_what_is_printed_is_the_final_response(
     printed = capsys.readouterr().out
     assert main(["cancel", request_id, "--json"]) == 1, "it had ended before"
     assert printed.strip() == str(final(capsys)["final_response"]).strip()
+
+
+def test_in_a_terminal_markdown_is_rendered_and_the_cursor_comes_back(perdure: Server) -> None:
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "perdure", "ask", QUESTION]
+    terminal = environment(PERDURE_URL=perdure.url, TERM="xterm", COLUMNS="80", LINES="24")
+    with subprocess.Popen(command, env=terminal, stdout=follower, stderr=follower) as child:
+        os.close(follower)
+        seen = b""
+        while piece := _read(leader):
+            seen += piece
+        assert child.wait(20) == 0
+    os.close(leader)
+    last_page = seen.split(b"\x1b[?25h")[-1].decode()
+    assert b"### " not in seen, "headings are rendered, not quoted"
+    assert SENTENCE.encode() in seen
+    assert "perdure ask --chat chat_" in last_page, "how to go on, after the cursor is shown again"
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # how Linux tells that the other side is closed
+        return b""
 
 
 def test_a_question_is_read_from_standard_input(

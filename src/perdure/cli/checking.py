@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from perdure.cli.exits import ExitCode
-from perdure.cli.remote import Lost, Remote
+from perdure.cli.remote import Remote
 from perdure.errors import PerdureError
 from perdure.settings import PREFIX, AgentSettings, Settings, load
 
@@ -157,7 +157,7 @@ async def _port(settings: Settings) -> Finding:
     try:
         async with Remote(url) as remote:
             ready = await remote.status("/readyz")
-    except (Lost, PerdureError):
+    except PerdureError:
         hint = "Stop that program or choose another port: perdure serve --port 8001"
         return Finding("wrong", about, "taken by another program", hint)
     if ready == 200:  # noqa: PLR2004  # HTTP's own number
@@ -208,7 +208,7 @@ async def _upstream(about: str, agent: AgentSettings) -> Finding:
     try:
         async with Remote(agent.base_url) as remote:
             status = await remote.status("/models", headers)
-    except (Lost, PerdureError) as error:
+    except PerdureError as error:
         hint = "Start that server or correct agents.ID.base_url."
         return Finding("wrong", about, f"{agent.base_url} cannot be reached ({error})", hint)
     if status in (401, 403):

@@ -16,6 +16,7 @@ from perdure.sse import Parser
 
 CALL_TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
+PROBE_TIMEOUT_S = 3.0
 SILENCE_MAX_S = 60.0
 """A stream without even a keep-alive for so long is a dead connection."""
 BODY_BYTES_MAX = 64 * 1024 * 1024
@@ -86,7 +87,7 @@ class Remote:
         """Return the HTTP status of a GET, whatever it is."""
         try:
             async with (
-                asyncio.timeout(CONNECT_TIMEOUT_S),
+                asyncio.timeout(PROBE_TIMEOUT_S),
                 self._client.request("GET", self.url + path, headers=headers) as response,
             ):
                 return response.status
