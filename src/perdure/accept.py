@@ -58,7 +58,7 @@ class Acceptance:
 
     """
 
-    def __init__(  # noqa: PLR0913 - the composition root names each
+    def __init__(
         self,
         store: Store,
         bus: Bus,

@@ -1,18 +1,18 @@
 """Every error that Perdure raises: one tree, a stable code each, and whether trying again can help.
 
-    PerdureError
-    ├── Refused                 the caller asked for something that cannot be (HTTP 4xx)
-    │   ├── NotFound            unknown or somebody else's: the two look alike
-    │   ├── Invalid             the request itself is wrong
-    │   ├── Conflict            it does not fit the present state
-    │   ├── TooMany             a limit is reached; says when to come back
-    │   └── Gone                it was here, and was pruned
-    ├── Unavailable             we cannot do it now (HTTP 503): store down, draining
-    ├── AnswerError             a run ended without an answer; becomes the request's `error`
-    │   ├── UpstreamError       the agent's server failed, refused, stalled, dropped or sent garbage
-    │   └── AgentError          the agent's own Python code raised
-    ├── OwnershipLost           a fenced write was refused: somebody else owns the request now
-    └── SettingsError           the configuration is wrong; the start stops
+PerdureError
+├── Refused                 the caller asked for something that cannot be (HTTP 4xx)
+│   ├── NotFound            unknown or somebody else's: the two look alike
+│   ├── Invalid             the request itself is wrong
+│   ├── Conflict            it does not fit the present state
+│   ├── TooMany             a limit is reached; says when to come back
+│   └── Gone                it was here, and was pruned
+├── Unavailable             we cannot do it now (HTTP 503): store down, draining
+├── AnswerError             a run ended without an answer; becomes the request's `error`
+│   ├── UpstreamError       the agent's server failed, refused, stalled, dropped or sent garbage
+│   └── AgentError          the agent's own Python code raised
+├── OwnershipLost           a fenced write was refused: somebody else owns the request now
+└── SettingsError           the configuration is wrong; the start stops
 """
 
 from __future__ import annotations

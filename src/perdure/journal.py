@@ -24,7 +24,7 @@ SPACING_S = 0.003
 SPACING_MAX_S = 0.06
 RETRY_S = 0.5
 GIVE_UP_S = 20.0
-"""How long a run buffers while the store cannot write; less than a lease, so nobody else owns it."""
+"""How long a run buffers while the store cannot write: less than a lease, so it stays ours."""
 
 
 class Writer(Protocol):

@@ -1,4 +1,4 @@
-"""The ports: what the core asks of the outside, on one screen each. Adapters live in plural folders.
+"""The ports: what the core asks of the outside. Adapters live in plural folders.
 
 The store is the truth. The queue delivers an id. The bus only wakes. A handler makes deltas.
 Each promise here is an executable suite in `tests/contract`, which every adapter runs.
@@ -18,7 +18,7 @@ IfBusy = Literal["queue", "reject", "interrupt"]
 
 
 class RunLimits(msgspec.Struct, frozen=True):
-    """How many requests may run at once: in total, per person, and per agent id (absent = no cap)."""
+    """How many requests may run at once: in total, per person, per agent (absent: no cap)."""
 
     running_max: int
     running_per_user_max: int
@@ -26,7 +26,7 @@ class RunLimits(msgspec.Struct, frozen=True):
 
 
 class AcceptLimits(msgspec.Struct, frozen=True):
-    """How many requests may wait beyond the free running slots, and how many messages a chat holds."""
+    """How many requests may wait, and how many messages a chat may hold."""
 
     queued_max: int
     queued_per_user_max: int
@@ -82,7 +82,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Ownership of one attempt: the fence, the log so far and the conversation up to the question."""
+    """Ownership of one attempt: the fence, the log so far, the talk up to the question."""
 
     claim_id: str
     request: Request
@@ -125,14 +125,14 @@ class Slice(msgspec.Struct, frozen=True):
 
 
 Verdict = Callable[[Request], Failure | None]
-"""Decides what becomes of a request whose worker is gone: None = queue it again, else fail it so."""
+"""Decides about a request whose worker is gone: None = queue it again, else fail it so."""
 
 
 class RequestStore(Protocol):
     """The life of requests and their logs. Each method is one transaction.
 
-    Shared rules: a transition happens only along `model.TRANSITIONS`; terminal is final; events of a
-    request are numbered 0, 1, 2 … without gaps in the transaction that writes them; what a method
+    Shared rules: a transition happens only along `model.TRANSITIONS`; terminal is final; events of
+    a request are numbered 0, 1, 2 … without gaps in the transaction that writes them; what a method
     returned survives a crash of this process. The clock is the store's.
     """
 
@@ -149,7 +149,7 @@ class RequestStore(Protocol):
         ...
 
     async def claim(self, request_id: str, worker_id: str, lease_s: float) -> Claim | None:
-        """Take a queued request: new claim, attempt + 1, `response.in_progress`. None: not queued."""
+        """Take an admitted request: attempt + 1, `response.in_progress`. None: it is not."""
         ...
 
     async def renew(self, claims: Mapping[str, str], lease_s: float) -> set[str]:
@@ -161,7 +161,7 @@ class RequestStore(Protocol):
         ...
 
     async def finish(self, last: Append, ending: Ending) -> bool:
-        """Append the last events and end the request, its message and its row; False as in append."""
+        """Append the last events and end request and message; False as in `append`."""
         ...
 
     async def hand_over(self, request_id: str, claim_id: str) -> bool:
@@ -169,7 +169,7 @@ class RequestStore(Protocol):
         ...
 
     async def cancel(self, request_id: str) -> Request:
-        """End it as cancelled, whoever owns it, keeping the text so far; return the state that won."""
+        """End it as cancelled, whoever owns it, keeping the text; return the state that won."""
         ...
 
     async def reap(self, verdict: Verdict, *, dead: bool = False) -> list[Request]:
@@ -188,7 +188,7 @@ class RequestStore(Protocol):
         ...
 
     async def request(self, request_id: str, user_id: str | None = None) -> Request:
-        """Return one request; raises `NotFound` also when it is not `user_id`'s (None = anyone's)."""
+        """Return one; raises `NotFound` also when it is not `user_id`'s (None = anyone's)."""
         ...
 
     async def requests(
@@ -277,11 +277,11 @@ class ChatStore(Protocol):
         ...
 
     async def edit_message(self, message_id: str, user_id: str, text: str) -> Message:
-        """Change a user message that still waits. Raises `Conflict` (`message_sent`) once it runs."""
+        """Change a question that still waits. Raises `Conflict` (`message_sent`) later."""
         ...
 
     async def remove_message(self, message_id: str, user_id: str) -> str:
-        """Withdraw a user message that still waits and cancel its request; return the request's id."""
+        """Withdraw a question that still waits; return its request's id."""
         ...
 
     async def add_feedback(self, feedback: Feedback) -> None:
@@ -298,7 +298,7 @@ class ChatStore(Protocol):
 
 
 class Store(RequestStore, ChatStore, Protocol):
-    """Durable truth. `open` migrates and locks; `check` raises `Unavailable` when it cannot write."""
+    """Durable truth; whatever it cannot do now raises `Unavailable`."""
 
     async def open(self) -> None:
         """Connect, migrate under a lock, recover."""
@@ -309,7 +309,7 @@ class Store(RequestStore, ChatStore, Protocol):
         ...
 
     async def check(self) -> JSON:
-        """Return what is in force (engine, version, schema, durability), for `/readyz` and `check`."""
+        """Write nothing, but prove that it could; return engine, version, schema, durability."""
         ...
 
 
@@ -360,7 +360,7 @@ class Call(msgspec.Struct, frozen=True):
     """What a handler gets for one attempt.
 
     `messages` are Chat Completions messages (`{role, content}`), oldest first, the question last.
-    `attempt` counts from 1. `partial` is the text of an earlier attempt, for handlers that continue.
+    `attempt` counts from 1. `partial` is an earlier attempt's text, for handlers that continue.
     """
 
     request_id: str

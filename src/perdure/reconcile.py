@@ -34,7 +34,7 @@ class Reconciler:
 
     """
 
-    def __init__(  # noqa: PLR0913 - the composition root names each
+    def __init__(
         self,
         store: Store,
         bus: Bus,

@@ -56,7 +56,7 @@ class Runner:
 
     """
 
-    def __init__(  # noqa: PLR0913 - the composition root names each
+    def __init__(
         self,
         store: RequestStore,
         journal: Journal,
@@ -204,7 +204,8 @@ class Runner:
 
     async def _pause(self, run: Run, error: UpstreamError, tries: int, began: float) -> None:
         """Wait before the next try, or raise when there is none."""
-        delay = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (tries - 1)) * random.uniform(0.75, 1.0)
+        jitter = random.uniform(0.75, 1.0)  # noqa: S311 - spreads load, keeps no secret
+        delay = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** (tries - 1)) * jitter
         delay = max(delay, error.retry_after_s or 0.0)
         left = run.agent.retry_total_s - (time.monotonic() - began)
         if not error.retryable or delay > left:

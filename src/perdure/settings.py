@@ -48,7 +48,7 @@ class Section(BaseModel):
 
 
 class Limits(Section):
-    """How much at once, and how large. Over a running limit requests wait; over a queue's cap: 429."""
+    """How much at once, how large. Over a running limit requests wait; over a queue's: 429."""
 
     running_max: Count = Field(default=500, description="Answers produced at once, in total.")
     running_per_user_max: Count = Field(
@@ -85,7 +85,7 @@ class Auth(Section):
 
     mode: Literal["none", "proxy"] = Field(
         default="none",
-        description="`none`: one person, loopback only. `proxy`: names from a trusted proxy's headers.",
+        description="`none`: one person, loopback only. `proxy`: a trusted proxy's headers.",
     )
     trusted_proxies: Strings = Field(
         default=["127.0.0.1", "::1"],
@@ -97,7 +97,7 @@ class Auth(Section):
     )
     allowed_hosts: Strings = Field(
         default=[],
-        description="Host names that browsers may use beside loopback ones; empty = any in mode `proxy`.",
+        description="Host names for browsers beside loopback; empty = any in mode `proxy`.",
     )
 
 

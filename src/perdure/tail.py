@@ -24,7 +24,7 @@ from perdure.ports import Bus, RequestStore, Slice
 log = logging.getLogger("perdure.tail")
 
 READ_BYTES = 256 * 1024
-HELD_BYTES = 64 * 1024
+HELD_BYTES = 16 * 1024
 """Recent events that one tail keeps for its readers; older ones are read from the store."""
 REREAD_S = 1.5
 SNAPSHOTS_MAX = 512

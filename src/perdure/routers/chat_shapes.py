@@ -158,12 +158,16 @@ class Message(BaseModel):
     created_at: datetime
     request_id: str | None = Field(description="The request whose question or answer this is.")
     output: list[dict[str, Any]] | None = Field(description="The answer's Open Responses items.")
-    status: Status | None = Field(description="Of its request; null when there is none any more.")
-    sequence_number: Number | None = Field(description="The event its content was taken at.")
-    queue_position: int | None
-    error: RequestError | None
-    incomplete_reason: str | None
-    trace_id: str | None
+    status: Status | None = Field(
+        default=None, description="Of its request; null when there is none any more."
+    )
+    sequence_number: Number | None = Field(
+        default=None, description="The event its content was taken at."
+    )
+    queue_position: int | None = None
+    error: RequestError | None = None
+    incomplete_reason: str | None = None
+    trace_id: str | None = None
 
 
 class MessageTree(BaseModel):

@@ -93,10 +93,9 @@ async def edit_message(
 ) -> Response:
     """Change a question that still waits; a sent one is edited by asking with its `parent_id`."""
     message = await core.acceptance.edit_message(message_id, person.user_id, body.content)
-    row = None
-    if message.request_id:
-        row = await core.store.request(message.request_id, person.user_id)
-    return shapes.answer(await _shown(core, message, row))
+    chat = await core.store.chat(message.chat_id, person.user_id)
+    rows = await _requests(core, chat)
+    return shapes.answer(await _shown(core, message, rows.get(message.id)))
 
 
 @router.delete(
@@ -161,23 +160,21 @@ async def _shown(core: Core, message: model.Message, row: Request | None) -> cha
         created_at=shapes.since(message.created_at),
         request_id=row.id if row else message.request_id,
         output=message.output,
-        status=row.status if row else None,
-        sequence_number=None,
-        queue_position=None,
-        error=None,
-        incomplete_reason=None,
-        trace_id=None,
     )
-    if row is None:
-        return shown
+    if row is not None:
+        await _add_standing(core, shown, row)
+    return shown
+
+
+async def _add_standing(core: Core, shown: chat_shapes.Message, row: Request) -> None:
+    """Add how a message's request stands; an answer's text is the one of that very instant."""
     now = await views.standing(core, row)
     shown.status, shown.queue_position = now.status, now.position
-    if message.role == "assistant":
+    if shown.role == "assistant":
         shown.content, shown.output = now.text, now.output
         shown.sequence_number = now.number
         shown.error = shapes.RequestError.of(now.row.error)
         shown.incomplete_reason, shown.trace_id = now.row.incomplete_reason, now.row.trace_id
-    return shown
 
 
 def _branch(chat: model.Chat, messages: list[chat_shapes.Message]) -> list[str]:

@@ -57,6 +57,8 @@ class AcceptWork:
         self._check_queue()
         if not self._new.new_chat:
             self._check_chat()
+        for message_id in filter(None, (self._new.parent_id, self._new.answers)):
+            self._check_message(message_id)
 
     def waiting(self) -> list[str]:
         """Return the chat's unfinished requests, oldest first; raise when the caller wants none."""
@@ -135,8 +137,6 @@ class AcceptWork:
         if row[0] != new.agent_id:
             detail = f"This chat belongs to the agent {row[0]}; start a new one for {new.agent_id}."
             raise Conflict(detail, code="chat_has_other_agent")
-        for message_id in filter(None, (new.parent_id, new.answers)):
-            self._check_message(message_id)
         (count,) = self._db.one("SELECT count(*) FROM message WHERE chat_id = ?", new.chat_id)
         if count + 2 > new.limits.messages_max:
             detail = f"This chat holds {count} messages, which is the most; start a new one."
@@ -172,8 +172,8 @@ class AcceptWork:
         request_id: str | None = None,
     ) -> str:
         self._db.all(
-            "INSERT INTO message (id, chat_id, parent_id, role, text, parts, request_id, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO message (id, chat_id, parent_id, role, text, parts, request_id,"
+            " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             message.id,
             self._new.chat_id,
             parent,
@@ -191,7 +191,8 @@ class AcceptWork:
         new = self._new
         self._db.all(
             "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?)",
+            " status, created_at, next_sequence, metadata)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?)",
             new.id,
             new.chat_id,
             new.user_id,

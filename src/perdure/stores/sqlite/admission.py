@@ -1,4 +1,4 @@
-"""Who may run next: fair by rank within each person, then by age; one request per chat at a time."""
+"""Who may run next: fair by rank within each person, then by age; one request per chat."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class Admission:
         """
         heap: list[tuple[int, Candidate, Iterator[Candidate]]] = []
         for (user,) in self._connection.execute(
-            "SELECT DISTINCT user_id FROM request WHERE status = 'queued' AND dispatched_at IS NULL",
+            "SELECT DISTINCT user_id FROM request WHERE status = 'queued'"
+            " AND dispatched_at IS NULL",
         ).fetchall():
             _push(heap, self.by_user[str(user)] + 1, self._waiting_of(str(user)))
         while heap:
@@ -85,7 +86,7 @@ class Admission:
             self.by_agent[agent] += count
 
     def _waiting_of(self, user_id: str) -> Iterator[Candidate]:
-        """Yield a person's waiting requests, oldest first, without those behind one of their chat."""
+        """Yield who waits of a person, oldest first, without those behind one of their chat."""
         mine: Any = self._connection.execute(
             "SELECT id, agent_id, created_at FROM request r WHERE user_id = ? AND status = 'queued'"
             " AND dispatched_at IS NULL AND (not_before IS NULL OR not_before <= ?)"

@@ -28,7 +28,7 @@ log = logging.getLogger("perdure.sqlite")
 
 CHECKPOINT_EVERY_S = 1.0
 WAL_BYTES_MAX = 64 * 1024 * 1024
-"""Size of the log file from which the writer itself finishes the checkpoint, so that it restarts."""
+"""Size from which the writer itself finishes a checkpoint, so that the log file restarts."""
 BUSY_MS = 250
 """How long a statement waits for a foreign lock: the event loop waits with it."""
 FAILED_SYNC = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
@@ -68,6 +68,7 @@ class Database:
         except apsw.Error as error:
             self._unlock()
             raise translate(error, f"open {self.path}") from error
+        self._stop.clear()
         self._thread = threading.Thread(target=self._checkpoints, name="checkpoint", daemon=True)
         self._thread.start()
 
@@ -86,8 +87,8 @@ class Database:
     async def write(self, work: Work[T]) -> T:
         """Run `work` in the next shared transaction; return its result once that is committed.
 
-        `work` runs alone in a savepoint: what it raises undoes only its own changes. It must change
-        memory only as its last step.
+        `work` runs alone in a savepoint: what it raises undoes only its own changes, also those of
+        memory. It must refuse (raise a `PerdureError`) before it changes memory.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._pending.append((work, future))
@@ -107,14 +108,17 @@ class Database:
         """Run a statement inside a write transaction and return its rows."""
         return self.writer.execute(sql, values).fetchall()
 
-    def one(self, sql: str, *values: apsw.SQLiteValue) -> Any:  # noqa: ANN401 - a row of any shape
+    def one(self, sql: str, *values: apsw.SQLiteValue) -> Any:
         """Return the first row of `all`, or None."""
         found = self.writer.execute(sql, values).fetchall()
         return found[0] if found else None
 
     def look(self, sql: str, *values: apsw.SQLiteValue) -> list[Any]:
         """Return rows as committed. Read to the end: an open cursor would pin an old state."""
-        return self.reader.execute(sql, values).fetchall()
+        try:
+            return self.reader.execute(sql, values).fetchall()
+        except apsw.Error as error:
+            raise translate(error, "read") from error
 
     def flush(self) -> None:
         """Commit all pending work in one transaction and tell each submitter the outcome."""
@@ -147,6 +151,9 @@ class Database:
         except Exception as error:  # noqa: BLE001 - handed to the submitter
             self.writer.execute("ROLLBACK TO work")
             self.writer.execute("RELEASE work")
+            if not isinstance(error, PerdureError):
+                # It broke midway: what it did to memory must go as well. A refusal comes first.
+                self.on_rollback()
             return None, translate(error, "write")
         self.writer.execute("RELEASE work")
         return result, None
@@ -160,9 +167,13 @@ class Database:
             and getattr(error, "extendedresult", None) in FAILED_SYNC
         ):
             self.on_fatal(error)
-        if self.writer.in_transaction:
-            self.writer.execute("ROLLBACK")
-        self.on_rollback()
+        try:
+            if self.writer.in_transaction:
+                self.writer.execute("ROLLBACK")
+            self.on_rollback()
+        except apsw.Error as lost:
+            # Memory can no longer be told from the file: going on could use a number twice.
+            self.on_fatal(lost)
         for _, future in batch:
             if not future.done():
                 future.set_exception(translate(error, "commit"))

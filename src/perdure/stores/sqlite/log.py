@@ -22,7 +22,7 @@ from perdure.ports import Append, Slice
 
 SEGMENT_BYTES = 64 * 1024
 SEGMENT_AGE_S = 15.0
-"""Events older than this leave the journal, so that a slow answer does not hold back its removal."""
+"""Older events leave the journal, so that a slow answer does not hold back its removal."""
 SEGMENTS_PER_FLUSH = 4
 """Bound of the extra work that one commit takes on when many answers grow alike."""
 
@@ -62,7 +62,7 @@ class Live:
 
 
 class Log:
-    """All event logs of one file; used inside its write transactions, and by readers between them."""
+    """All event logs of one file; used in its write transactions, and by readers between them."""
 
     def __init__(self, writer: apsw.Connection, reader: apsw.Connection) -> None:
         self.live: dict[str, Live] = {}
@@ -167,7 +167,7 @@ class Log:
     # --- recovery ---
 
     def recover(self) -> None:
-        """Rebuild what lies in the journal only, after a start or a rollback; inside no transaction."""
+        """Rebuild what lies in the journal only, after a start or a rollback."""
         self.live = {
             request_id: Live(claim_id, first)
             for request_id, claim_id, first in self._writer.execute(

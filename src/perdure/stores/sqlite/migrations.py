@@ -34,7 +34,7 @@ def migrate(connection: apsw.Connection) -> int:
     applied: dict[int, str] = dict(found)
     known = numbered()
     if applied and max(applied) > known[-1][0]:
-        detail = f"The database has schema {max(applied)}, this program knows {known[-1][0]}: upgrade it."
+        detail = f"The file has schema {max(applied)}, this program knows {known[-1][0]}: upgrade."
         raise Unavailable(detail, code="schema_too_new")
     for number, name, sql in known:
         checksum = hashlib.sha256(sql.encode()).hexdigest()

@@ -10,9 +10,9 @@ import msgspec
 from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status
 
 REQUEST = (
-    "id, chat_id, user_id, agent_id, user_message_id, message_id, status, created_at, next_sequence,"
-    " attempt, crashes, dispatched_at, not_before, started_at, completed_at, trace_id, error, usage,"
-    " output, incomplete_reason, metadata, events_pruned"
+    "id, chat_id, user_id, agent_id, user_message_id, message_id, status, created_at,"
+    " next_sequence, attempt, crashes, dispatched_at, not_before, started_at, completed_at,"
+    " trace_id, error, usage, output, incomplete_reason, metadata, events_pruned"
 )
 MESSAGE = "id, chat_id, parent_id, role, text, parts, output, request_id, created_at"
 CHAT = (
@@ -29,7 +29,7 @@ def dump(value: object) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-def load(text: str | None) -> Any:  # noqa: ANN401 - JSON has any shape
+def load(text: str | None) -> Any:
     """Decode JSON text; NULL is None."""
     return None if text is None else msgspec.json.decode(text)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import apsw
 
@@ -178,4 +177,5 @@ class Transitions:
 
 
 def unknown(request_id: str) -> str:
+    """Return what is said of an id that names no request of the person."""
     return f"There is no request {request_id}."
