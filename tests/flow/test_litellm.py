@@ -1,0 +1,99 @@
+"""A real Chat Completions server that we did not write: the LiteLLM proxy, without a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from perdure.deltas import Delta, Finish, Text, Usage
+from perdure.errors import UpstreamError
+from perdure.handlers.openai import OpenAIHandler
+from perdure.ports import Call
+from tests.world.server import free_port
+
+PROGRAM = Path(__file__).parents[2] / ".tools" / "litellm" / "bin" / "litellm"
+KEY = "sk-the-master-key-of-this-test"
+SAID = "Grüße aus der Küche: zwölf Bücher, €5 und ein 😀. " * 20
+START_S = 180
+"""Importing it takes most of a minute on a cold and busy machine."""
+
+pytestmark = pytest.mark.timeout(START_S + 60)
+
+
+@pytest.fixture(scope="module")
+def litellm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the base URL of a running proxy that always answers `SAID`."""
+    if not PROGRAM.exists():
+        pytest.fail(f"{PROGRAM} is missing: run `make test`, which installs it", pytrace=False)
+    folder, port = tmp_path_factory.mktemp("litellm"), free_port()
+    model = {"model": "openai/demo", "api_key": "x", "mock_response": SAID}
+    models = {"model_list": [{"model_name": "demo", "litellm_params": model}]}
+    (folder / "config.yaml").write_text(json.dumps(models, ensure_ascii=False))  # JSON is YAML
+    output = folder / "output.txt"
+    config = str(folder / "config.yaml")
+    command = [str(PROGRAM), "--config", config, "--host", "127.0.0.1"]
+    with (
+        output.open("wb") as log,
+        subprocess.Popen(
+            [*command, "--port", str(port), "--telemetry", "False"],
+            cwd=folder,
+            env=os.environ | {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            wait_until_alive(process, port, output)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.kill()
+
+
+def wait_until_alive(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/health/liveliness", trust_env=False)
+        except httpx.TransportError:
+            time.sleep(0.2)
+        else:
+            return
+    pytest.fail(f"LiteLLM did not start: {output.read_text(errors='replace')[-2000:]}")
+
+
+async def ask(handler: OpenAIHandler) -> list[Delta]:
+    call = Call("resp_1", "chat_1", "u", "a", [{"role": "user", "content": "Hello?"}])
+    try:
+        async with aclosing(handler.stream(call)) as deltas:
+            return [delta async for delta in deltas]
+    finally:
+        await handler.close()
+
+
+async def test_litellm_streams_its_whole_text_with_usage_and_an_end(litellm: str) -> None:
+    *said, usage, end = await ask(OpenAIHandler(litellm, "demo", KEY))
+    assert "".join(delta.text for delta in said if isinstance(delta, Text)) == SAID
+    assert len(said) > 100  # three characters each
+    assert isinstance(usage, Usage)
+    assert usage.output_tokens > 0
+    assert end == Finish("stop")
+
+
+async def test_litellm_answers_in_one_piece_when_asked_to(litellm: str) -> None:
+    said, _, end = await ask(OpenAIHandler(litellm, "demo", KEY, params={"stream": False}))
+    assert (said, end) == (Text(SAID), Finish("stop"))
+
+
+async def test_litellm_refuses_an_unknown_model_in_a_sentence(litellm: str) -> None:
+    with pytest.raises(UpstreamError, match="Invalid model name") as refusal:
+        await ask(OpenAIHandler(litellm, "nobody", KEY))
+    assert (refusal.value.code, refusal.value.retryable) == ("upstream_refused", False)
+    assert KEY not in refusal.value.detail
