@@ -34,11 +34,9 @@ class Writer(Protocol):
 
     def take(self) -> Append | None:
         """Return what is new since the last take, numbered; None when there is nothing."""
-        ...
 
     def lose(self, error: PerdureError) -> None:
         """Learn that nothing can be written any more: the claim is lost, or the store is."""
-        ...
 
 
 class Journal:

@@ -142,54 +142,42 @@ class RequestStore(Protocol):
         Raises `NotFound` (chat, parent, message), `Conflict` (`chat_busy`,
         `idempotency_key_reused`), `TooMany` (`queue_full`, `user_queue_full`).
         """
-        ...
 
     async def admit(self, limits: RunLimits) -> list[str]:
         """Mark who may run now, fairly, oldest first within a person's rank; return their ids."""
-        ...
 
     async def claim(self, request_id: str, worker_id: str, lease_s: float) -> Claim | None:
         """Take an admitted request: attempt + 1, `response.in_progress`. None: it is not."""
-        ...
 
     async def renew(self, claims: Mapping[str, str], lease_s: float) -> set[str]:
         """Extend the leases of `{request id: claim id}`; return the ids that are still owned."""
-        ...
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Append all in one transaction; False where the claim or the number is no longer right."""
-        ...
 
     async def finish(self, last: Append, ending: Ending) -> bool:
         """Append the last events and end request and message; False as in `append`."""
-        ...
 
     async def hand_over(self, request_id: str, claim_id: str) -> bool:
         """Give a running request back to the queue (not counted as a crash); False as in append."""
-        ...
 
     async def cancel(self, request_id: str) -> Request:
         """End it as cancelled, whoever owns it, keeping the text; return the state that won."""
-        ...
 
     async def reap(self, verdict: Verdict, *, dead: bool = False) -> list[Request]:
         """Take over what lost its lease (`dead`: whatever is streaming); return what it changed."""
-        ...
 
     async def undelivered(self, after_s: float) -> list[str]:
         """Return admitted requests unclaimed for `after_s`, and double their next waiting time."""
-        ...
 
     async def read(self, cursors: Mapping[str, int], bytes_max: int) -> dict[str, Slice]:
         """Return what follows each exclusive cursor (-1 = from the start), about `bytes_max` each.
 
         Unknown ids are left out. Raises `Gone` (`events_pruned`) when a cursor's events are pruned.
         """
-        ...
 
     async def request(self, request_id: str, user_id: str | None = None) -> Request:
         """Return one; raises `NotFound` also when it is not `user_id`'s (None = anyone's)."""
-        ...
 
     async def requests(
         self,
@@ -201,23 +189,18 @@ class RequestStore(Protocol):
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
         """Return a page, newest first, and the cursor of the next one (None = no more)."""
-        ...
 
     async def positions(self) -> dict[str, int]:
         """Return the place in the queue (1 = next) of every request that waits to be admitted."""
-        ...
 
     async def delete_request(self, request_id: str, user_id: str) -> None:
         """Stop it if it runs and remove it with its log; the messages stay."""
-        ...
 
     async def counts(self) -> dict[str, int]:
         """Return how many requests there are in each non-terminal state: `queued`, `streaming`."""
-        ...
 
     async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
         """Remove what ended longer ago than given (0 = keep for ever); return counts by noun."""
-        ...
 
 
 class ChatStore(Protocol):
@@ -225,11 +208,9 @@ class ChatStore(Protocol):
 
     async def create_chat(self, user_id: str, agent_id: str, title: str) -> Chat:
         """Make an empty chat."""
-        ...
 
     async def chat(self, chat_id: str, user_id: str) -> Chat:
         """Return one chat."""
-        ...
 
     async def chats(
         self,
@@ -241,15 +222,12 @@ class ChatStore(Protocol):
         cursor: str | None = None,
     ) -> tuple[list[Chat], str | None]:
         """Return a page, pinned first, then newest activity; `query` searches titles and texts."""
-        ...
 
     async def chats_since(self, user_id: str, revision: int, limit: int = 200) -> list[Chat]:
         """Return chats changed after `revision`, in order of change, deleted ones as tombstones."""
-        ...
 
     async def revision(self, user_id: str) -> int:
         """Return the newest revision of any of the person's chats (0 = none)."""
-        ...
 
     async def update_chat(
         self,
@@ -262,39 +240,30 @@ class ChatStore(Protocol):
         current_message_id: str | None = None,
     ) -> Chat:
         """Change what is given. Raises `NotFound` also for a message of another chat."""
-        ...
 
     async def mark_read(self, chat_id: str, user_id: str) -> Chat:
         """Clear the unread mark for all of the person's devices."""
-        ...
 
     async def delete_chat(self, chat_id: str, user_id: str) -> list[str]:
         """Cancel what runs or waits in it and remove it; return the ids of those requests."""
-        ...
 
     async def messages(self, chat_id: str, user_id: str) -> list[Message]:
         """Return the whole tree, parents before children."""
-        ...
 
     async def edit_message(self, message_id: str, user_id: str, text: str) -> Message:
         """Change a question that still waits. Raises `Conflict` (`message_sent`) later."""
-        ...
 
     async def remove_message(self, message_id: str, user_id: str) -> str:
         """Withdraw a question that still waits; return its request's id."""
-        ...
 
     async def add_feedback(self, feedback: Feedback) -> None:
         """Keep a verdict; a later one of the same person, request and name replaces it."""
-        ...
 
     async def feedback(self, request_id: str, user_id: str) -> list[Feedback]:
         """Return the person's verdicts on a request."""
-        ...
 
     async def request_of_trace(self, trace_id: str, user_id: str) -> Request:
         """Return the person's request with that trace id."""
-        ...
 
 
 class Store(RequestStore, ChatStore, Protocol):
@@ -302,15 +271,12 @@ class Store(RequestStore, ChatStore, Protocol):
 
     async def open(self) -> None:
         """Connect, migrate under a lock, recover."""
-        ...
 
     async def close(self) -> None:
         """Let go of everything; what was committed stays."""
-        ...
 
     async def check(self) -> JSON:
         """Write nothing, but prove that it could; return engine, version, schema, durability."""
-        ...
 
 
 class Queue(Protocol):
@@ -318,11 +284,9 @@ class Queue(Protocol):
 
     async def enqueue(self, request_ids: Sequence[str]) -> None:
         """Hand ids over for delivery; losing them costs time (the reconciler), never an answer."""
-        ...
 
     def consume(self, deliver: Callable[[str], None]) -> None:
         """Call `deliver(request_id)` in this process's loop for each delivery."""
-        ...
 
 
 class Bus(Protocol):
@@ -330,11 +294,9 @@ class Bus(Protocol):
 
     async def publish(self, topics: Iterable[str]) -> None:
         """Wake whoever listens to these topics, soon, perhaps."""
-        ...
 
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
         """Call `listener(topics)` in this process's loop for all wake-ups."""
-        ...
 
 
 class Topic:
@@ -385,11 +347,9 @@ class Handler(Protocol):
 
     def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
         """Yield the answer's deltas as they arrive."""
-        ...
 
     async def close(self) -> None:
         """Let go of connections."""
-        ...
 
 
 class Agent(msgspec.Struct, kw_only=True, frozen=True):
