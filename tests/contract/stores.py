@@ -1,0 +1,213 @@
+"""The adapters of the `Store` port, and a worker's and a person's side of it in a few words.
+
+To add an adapter, write an async context manager that yields its `Harness` and name it in
+`ADAPTERS`: every promise in `test_store_*.py` then runs against it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from perdure.deltas import Text
+from perdure.events import Builder, first_event, is_terminal, number, response
+from perdure.fold import Fold, fold
+from perdure.model import Failure, Request, Status, new_id
+from perdure.ports import (
+    AcceptLimits,
+    Append,
+    Claim,
+    Ending,
+    NewMessage,
+    NewRequest,
+    RunLimits,
+    Store,
+    Verdict,
+)
+from perdure.stores.sqlite import SqliteStore
+
+PLENTY = 100_000
+RUN = RunLimits(running_max=PLENTY, running_per_user_max=PLENTY)
+LIMITS = AcceptLimits(queued_max=PLENTY, queued_per_user_max=PLENTY, messages_max=PLENTY, run=RUN)
+LEASE_S = 30.0
+LAPSED_S = -1.0
+"""A lease that is over when it is granted."""
+READ_BYTES = 256 * 1024
+
+
+class Harness(Protocol):
+    """One store on data of its own."""
+
+    store: Store
+
+    async def reopen(self) -> None:
+        """Close the store and open it again on the same data."""
+        ...
+
+    async def crash(self) -> None:
+        """Open it again as if the process had been killed just now."""
+        ...
+
+
+class SqliteHarness:
+    """A file in a folder; a crash leaves the files behind as they are at that instant."""
+
+    def __init__(self, folder: Path, synchronous: str = "normal") -> None:
+        self._folder = folder
+        self._lives = 0
+        self._synchronous = synchronous
+        self.store = self._made()
+
+    async def reopen(self) -> None:
+        await self.store.close()
+        self.store = self._made()
+        await self.store.open()
+
+    async def crash(self) -> None:
+        old, here = self.store, self._path()
+        self._lives += 1
+        self._path().parent.mkdir()
+        copy_files(here, self._path())
+        self.store = self._made()
+        await self.store.open()
+        await old.close()
+
+    def _path(self) -> Path:
+        return self._folder / f"life-{self._lives}" / "perdure.db"
+
+    def _made(self) -> SqliteStore:
+        return SqliteStore(self._path(), self._synchronous)
+
+
+def copy_files(path: Path, to: Path) -> None:
+    """Copy a database as it lies on the disk: the file first, since only a writer shortens the log."""
+    for end in ("", "-wal"):
+        if Path(f"{path}{end}").exists():
+            shutil.copyfile(f"{path}{end}", f"{to}{end}")
+
+
+@asynccontextmanager
+async def sqlite(folder: Path) -> AsyncIterator[Harness]:
+    harness = SqliteHarness(folder)
+    await harness.store.open()
+    yield harness
+    await harness.store.close()
+
+
+ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Harness]]] = {"sqlite": sqlite}
+
+
+def question(
+    user: str = "ann", text: str = "Why?", chat_id: str | None = None, **changes: Any
+) -> NewRequest:
+    """Return a question as `accept` wants it: in a new chat unless one is named."""
+    request_id, agent_id = new_id("resp"), changes.pop("agent_id", "guide")
+    created = response(id=request_id, agent_id=agent_id, created_at=time.time())
+    asked = None if "answers" in changes else NewMessage(new_id("msg"), "user", text)
+    new = NewRequest(
+        id=request_id,
+        chat_id=chat_id or new_id("chat"),
+        new_chat=chat_id is None,
+        user_id=user,
+        agent_id=agent_id,
+        message_id=new_id("msg"),
+        first_event=first_event(created),
+        title=text,
+        question=asked,
+        limits=LIMITS,
+    )
+    return msgspec.structs.replace(new, **changes)
+
+
+async def ask(store: Store, user: str = "ann", text: str = "Why?", **changes: Any) -> Request:
+    """Accept a question; return its request."""
+    return (await store.accept(question(user, text, **changes))).request
+
+
+async def take(store: Store, request_id: str, lease_s: float = LEASE_S) -> Claim:
+    """Admit what may run and claim a request, which must be possible."""
+    await store.admit(RUN)
+    claim = await store.claim(request_id, "worker", lease_s)
+    assert claim is not None, f"{request_id} cannot be claimed"
+    return claim
+
+
+async def begin(store: Store, user: str = "ann", text: str = "Why?", **changes: Any) -> Pen:
+    """Ask, admit and claim; return the worker's pen."""
+    lease_s = changes.pop("lease_s", LEASE_S)
+    request = await ask(store, user, text, **changes)
+    return Pen(await take(store, request.id, lease_s))
+
+
+async def complete(store: Store, pen: Pen, text: str = "Because.") -> Request:
+    """Answer to the end; return the request as it then stands."""
+    assert await store.append([pen.say(text)]) == [True]
+    assert await store.finish(*pen.end())
+    return await store.request(pen.id)
+
+
+class Pen:
+    """A worker that holds a claim: it turns texts into the appends of a request."""
+
+    def __init__(self, claim: Claim) -> None:
+        self.claim = claim
+        self.id = claim.request.id
+        self.chat_id = claim.request.chat_id
+        self.builder = Builder(fold(claim.events))
+
+    def say(self, text: str, **beside: Any) -> Append:
+        """Return the events of some more text; `beside` is a trace id or an attempt."""
+        first = self.builder.first
+        self.builder.add(Text(text))
+        return Append(self.id, self.claim.claim_id, first, self.builder.take(), **beside)
+
+    def end(
+        self, status: Status = Status.COMPLETED, error: Failure | None = None
+    ) -> tuple[Append, Ending]:
+        """Return what `finish` wants."""
+        first = self.builder.first
+        closing = self.builder.end(status, error)
+        ending = msgspec.convert(closing, Ending, from_attributes=True)
+        return Append(self.id, self.claim.claim_id, first, self.builder.take()), ending
+
+
+async def whole(store: Store, request_id: str, bytes_max: int = READ_BYTES) -> list[bytes]:
+    """Return a log as a reader gets it, from its start, slice by slice."""
+    events: list[bytes] = []
+    while True:
+        slice_ = (await store.read({request_id: len(events) - 1}, bytes_max))[request_id]
+        assert slice_.first == len(events)
+        events.extend(slice_.events)
+        if len(events) > slice_.last:
+            return events
+        assert slice_.events, f"{request_id}: nothing after {len(events) - 1} of {slice_.last}"
+
+
+async def sound(store: Store, request_id: str) -> Fold:
+    """Check all that must hold of a log at any time, beside its row; return its fold."""
+    events, row = await whole(store, request_id), await store.request(request_id)
+    assert [number(event) for event in events] == list(range(len(events)))
+    assert row.sequence_number == len(events) - 1
+    ends = [number(event) for event in events if is_terminal(event)]
+    assert ends == ([len(events) - 1] if row.status.terminal else [])
+    folded = fold(events)
+    assert folded.status is row.status
+    return folded
+
+
+def always_again(_: Request) -> None:
+    """Be the verdict that queues whatever lost its worker."""
+
+
+def always_fail(_: Request) -> Failure:
+    """Be the verdict that fails whatever lost its worker."""
+    return Failure("worker_lost", "The worker is gone.")
+
+
+VERDICTS: dict[str, Verdict] = {"again": always_again, "fail": always_fail}
