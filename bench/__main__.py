@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import signal
 import sys
 import time
 import traceback
@@ -26,6 +27,7 @@ PATIENCE_QUICK_S, PATIENCE_FULL_S = 20.0, 180.0
 
 def main() -> int:
     """Run the benchmark; 0 if every line was measured and met."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers are ended on the way out
     options = _options()
     console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     try:

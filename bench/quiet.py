@@ -6,6 +6,7 @@ from pathlib import Path
 
 SAMPLE_S = 0.4
 QUIET_CORES = 0.2
+WAIT_MAX_S = 8.0
 STAT_FIELDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 
 
@@ -24,8 +25,9 @@ class Patience:
         self.left_s = budget_s
 
     def wait(self) -> None:
-        """Return when the machine is quiet or the budget is spent."""
-        while self.left_s > 0 and busy_cores() > QUIET_CORES:
+        """Return when the machine is quiet, after some seconds, or when the budget is spent."""
+        until = max(0.0, self.left_s - WAIT_MAX_S)
+        while self.left_s > until and busy_cores() > QUIET_CORES:
             self.left_s -= SAMPLE_S
 
 
