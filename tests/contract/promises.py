@@ -16,7 +16,6 @@ from perdure.model import Status
 from perdure.ports import RunLimits, Store
 from tests.contract.stores import (
     LAPSED_S,
-    READ_BYTES,
     RUN,
     Harness,
     Pen,
@@ -30,6 +29,8 @@ from tests.contract.stores import (
     take,
     whole,
 )
+
+SEEN = 10
 
 
 async def late_writes_are_refused(store: Store) -> None:
@@ -89,10 +90,9 @@ async def what_was_read_survives_a_crash(harness: Harness) -> None:
     pen = await begin(store)
     writing = asyncio.gather(*(_append(store, pen, f"{piece} ") for piece in range(20)))
     seen: list[bytes] = []
-    while len(seen) < 10:
-        slice_ = (await store.read({pen.id: -1}, READ_BYTES)).get(pen.id)
-        seen = list(slice_.events) if slice_ is not None else []
+    while len(seen) < SEEN:
         await asyncio.sleep(0)
+        seen = await whole(store, pen.id)
     await harness.crash()
     kept = await whole(harness.store, pen.id)
     writing.cancel()

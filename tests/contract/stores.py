@@ -86,7 +86,7 @@ class SqliteHarness:
 
 
 def copy_files(path: Path, to: Path) -> None:
-    """Copy a database as it lies on the disk: the file first, since only a writer shortens the log."""
+    """Copy a database as it lies on the disk; the log last, since only the writer shortens it."""
     for end in ("", "-wal"):
         if Path(f"{path}{end}").exists():
             shutil.copyfile(f"{path}{end}", f"{to}{end}")
