@@ -47,7 +47,7 @@ class Calls:
         if call is None:
             call = Call(delta.name, delta.call_id, [])
         elif call.item is not None and call.item.done:
-            call = _successor(call, delta)
+            call = _successor(call, call.item.head["arguments"], delta)
         if call is None:
             return None
         self._by_key[delta.key] = call
@@ -91,13 +91,12 @@ class Calls:
         return self._given.get(call_id, call_id)
 
 
-def _successor(former: Call, delta: ToolCall) -> Call | None:
-    """Return the call to which a piece belongs whose key names a closed call.
+def _successor(former: Call, arguments: str, delta: ToolCall) -> Call | None:
+    """Return the call to which a piece belongs whose key names a call closed with `arguments`.
 
     A whole call is followed by a new one under its key. One that was closed too early is told
     again with all its pieces, in an item of its own; the half one does not count any more.
     """
-    arguments = former.item.head["arguments"] if former.item else ""
     whole = parses(arguments)
     if whole and not (delta.name or delta.call_id or delta.arguments.strip()):
         return None

@@ -346,9 +346,63 @@ def test_pieces_after_their_call_was_closed_are_not_lost():
     assert fold(log).text() == "hm"
 
 
-def test_a_key_that_is_used_again_begins_a_new_call():
-    log = answer(ToolCall("0", "{}", "f", "a"), ToolResult("a", "r"), ToolCall("0", "[]", "g", "b"))
-    assert calls(log) == [("f", "{}", "completed"), ("g", "[]", "completed")]
+@pytest.mark.parametrize("name", ["", "f"])
+@pytest.mark.parametrize("call_id", ["", "c"])
+def test_a_late_piece_may_repeat_what_its_call_is_named(name, call_id):
+    late = ToolCall("0", "1}", name, call_id)
+    log = answer(ToolCall("0", '{"a":', "f", "c"), Text("hm"), late)
+    assert calls(log) == [("f", '{"a":1}', "completed")]
+
+
+@pytest.mark.parametrize(("name", "call_id"), [("g", ""), ("g", "c"), ("f", "d"), ("", "d")])
+def test_a_late_piece_that_names_another_call_begins_it(name, call_id):
+    late = ToolCall("0", "[]", name, call_id)
+    log = answer(ToolCall("0", '{"a":', "f", "c"), Text("hm"), late)
+    assert calls(log) == [(name, "[]", "completed")]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        ToolCall("0", "[]", "g", "d"),
+        ToolCall("0", "[]", "f", "c"),
+        ToolCall("0", "[]"),
+        ToolCall("0", "", "g"),
+        ToolCall("0", "", "", "d"),
+    ],
+)
+def test_a_key_that_is_used_again_after_a_whole_call_begins_a_new_one(again):
+    log = answer(ToolCall("0", "{}", "f", "c"), ToolResult("c", "r"), again)
+    new = (again.name, again.arguments, "completed")
+    assert calls(log) == [("f", "{}", "completed"), new]
+
+
+def test_a_call_that_waits_may_be_named_late():
+    log = answer(
+        ToolCall("0", "{", "f"),
+        ToolCall("1", ""),
+        ToolCall("1", "{}", "g", "c"),
+        ToolCall("0", "}"),
+    )
+    assert calls(log) == [("f", "{}", "completed"), ("g", "{}", "completed")]
+    assert output(log)[1]["call_id"] == "c"
+
+
+def test_a_brace_in_mid_call_does_not_make_it_whole():
+    log = answer(
+        ToolCall("0", '{"a":{}', "f"),
+        ToolCall("1", "{}", "g"),
+        ToolCall("0", "}"),
+    )
+    assert calls(log) == [("f", '{"a":{}}', "completed"), ("g", "{}", "completed")]
+
+
+def test_a_call_left_open_by_another_builder_makes_room_for_the_next():
+    log = answer(ToolCall("0", '{"a":', "f"), end=None)
+    writer = builder(log)
+    writer.add(ToolCall("0", "{}", "g"))
+    log += writer.take()
+    assert [item["name"] for item in fold(log).answer()] == ["g"]
 
 
 def test_white_space_after_a_closed_call_is_no_call():
