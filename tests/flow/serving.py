@@ -1,4 +1,4 @@
-"""The real app on a real loopback port, in the test's own event loop, with agents that tests steer."""
+"""The real app on a loopback port, in the test's own event loop, with agents that tests steer."""
 
 from __future__ import annotations
 

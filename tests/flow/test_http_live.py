@@ -122,18 +122,17 @@ async def test_a_lost_wake_up_costs_seconds_only(tmp_path):
     async def silent(topics):
         pass
 
-    async with serving(tmp_path, prepare=deafen) as server:
-        async with server.socket("/api/live") as socket:
-            tab = Tab(socket)
-            await tab.until(lambda one: one.get("op") == "hello")
-            await server.http.post("/api/chats", json={"title": "Unannounced"})
-            await tab.until(chat_where(title="Unannounced"))
+    async with serving(tmp_path, prepare=deafen) as server, server.socket("/api/live") as socket:
+        tab = Tab(socket)
+        await tab.until(lambda one: one.get("op") == "hello")
+        await server.http.post("/api/chats", json={"title": "Unannounced"})
+        await tab.until(chat_where(title="Unannounced"))
 
 
 async def test_what_cannot_be_followed_is_told_and_the_line_stays(server):
     async with server.socket("/api/live") as socket:
         tab = Tab(socket)
-        for said, code in [
+        wrong: list[tuple[dict[str, object], int]] = [
             ({"op": "attach", "request_id": "resp_unknown"}, 404),
             ({"op": "attach"}, 404),
             ({"op": "attach", "request_id": ["x"]}, 404),
@@ -141,7 +140,8 @@ async def test_what_cannot_be_followed_is_told_and_the_line_stays(server):
             ({"op": "attach", "request_id": "resp_1", "after": -2}, 400),
             ({"op": "dance"}, 400),
             ({}, 400),
-        ]:
+        ]
+        for said, code in wrong:
             await tab.send(**said)
             assert (await tab.until(lambda one: "error" in one))["error"]["status"] == code
         await tab.send(op="detach", request_id="resp_never")
@@ -161,9 +161,8 @@ async def test_a_line_follows_a_bounded_number_of_requests(server):
 
 
 async def test_a_quiet_line_pings(tmp_path):
-    async with serving(tmp_path, keepalive_s=0.1) as server:
-        async with server.socket("/api/live") as socket:
-            await Tab(socket).until(lambda one: one == {"op": "ping"})
+    async with serving(tmp_path, keepalive_s=0.1) as server, server.socket("/api/live") as socket:
+        for _ in range(2):
             await Tab(socket).until(lambda one: one == {"op": "ping"})
 
 
@@ -172,9 +171,7 @@ async def test_a_draining_server_closes_lines_with_come_back(server):
         await socket.recv()
         server.core.draining = True
         with pytest.raises(ConnectionClosed):
-            async with asyncio.timeout(5):
-                while True:
-                    await socket.recv()
+            await Tab(socket).until(lambda _: False)
         assert socket.close_code == 1012
 
 

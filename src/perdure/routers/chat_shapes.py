@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, StrictBool, model_validator
 
 from perdure import model
 from perdure.model import Status
@@ -106,8 +106,8 @@ class ChatChanges(BaseModel):
     model_config = example(title="Quantum computing", pinned=True)
 
     title: Title | None = None
-    pinned: bool | None = None
-    archived: bool | None = None
+    pinned: StrictBool | None = None
+    archived: StrictBool | None = None
     current_message_id: Name | None = Field(default=None, description="Choose another branch.")
 
     @model_validator(mode="after")

@@ -50,7 +50,6 @@ class _Messages(Response):
             "description": "Frames `id: <cursors>`, `data: <message>`; never ends by itself.",
             "content": {
                 "text/event-stream": {
-                    "schema": {"type": "string"},
                     "examples": {
                         "chat": {
                             "value": 'id: 43\ndata: {"chat":{"id":"chat_1","revision":43}}\n\n'

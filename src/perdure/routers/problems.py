@@ -89,7 +89,10 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 registered for nothing else
-        return _of_http(error, request_id_of(request))
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers |= _allow(request)
+        return _of_http(error, request_id_of(request), headers)
 
     app.add_exception_handler(PerdureError, perdure)
     app.add_exception_handler(RequestValidationError, unreadable)
@@ -156,7 +159,10 @@ def _of_validation(error: RequestValidationError, request_id: str | None) -> Res
     errors = error.errors()
     if any(one["type"] == "json_invalid" for one in errors):
         return _response(_fields(400, "invalid_json", DETAILS[400], request_id))
-    told = [f"{_place(one['loc'])}: {one['msg'][:200]}" for one in errors[:5]]
+    told = [
+        f"{_place(one['loc'])}: {one['msg'].removeprefix('Value error, ')[:200]}"
+        for one in errors[:5]
+    ]
     detail = "; ".join(told) + (f"; and {len(errors) - 5} more" if len(errors) > len(told) else "")
     return _response(_fields(422, "invalid_request", detail + ".", request_id))
 
@@ -167,11 +173,23 @@ def _place(parts: tuple[str | int, ...]) -> str:
     return "".join(shown).removeprefix(".")
 
 
-def _of_http(error: HTTPException, request_id: str | None) -> Response:
+def _allow(request: Request) -> dict[str, str]:
+    """Return the header that names every method of an address; the router knows one route's."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    methods = {
+        method.upper()
+        for path, operations in paths.items()
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.scope["path"])
+        for method in operations
+    }
+    return {"allow": ", ".join(sorted(methods))} if methods else {}
+
+
+def _of_http(error: HTTPException, request_id: str | None, headers: Mapping[str, str]) -> Response:
     """Translate what the framework raises by itself."""
     status = error.status_code
     code = CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
     detail = DETAILS.get(status) or str(error.detail)
     if status == HTTPStatus.BAD_REQUEST:
         code = "invalid_json"
-    return _response(_fields(status, code, detail, request_id), error.headers)
+    return _response(_fields(status, code, detail, request_id), headers)

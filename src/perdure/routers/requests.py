@@ -37,7 +37,7 @@ router = APIRouter(prefix="/api", tags=["requests"], route_class=JsonRoute)
 
 STREAM_DOC = {
     "description": "With `Accept: text/event-stream`: the events, as `…/stream` sends them.",
-    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    "content": {"text/event-stream": {}},
 }
 ACCEPTED_DOC = {
     "description": "Stored. It will be answered, whatever becomes of this connection.",

@@ -44,7 +44,6 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "description": "Frames `id: <sequence_number>`, `event: <type>`, `data: <event JSON>`.",
         "content": {
             "text/event-stream": {
-                "schema": {"type": "string"},
                 "examples": {
                     "delta": {
                         "value": "id: 4\nevent: response.output_text.delta\n"

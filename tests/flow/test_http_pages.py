@@ -1,0 +1,66 @@
+"""The pages for people: they load nothing from anywhere, and tell what is running."""
+
+import re
+
+import pytest
+
+from tests.flow.serving import serving
+
+
+@pytest.fixture
+async def server(tmp_path):
+    async with serving(tmp_path) as served:
+        yield served
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_a_page_needs_no_network_and_runs_no_script(server, path):
+    page = await server.http.get(path)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<script" not in page.text
+    assert re.findall(r'(?:src|href)="(?!/|#)[^"]*"', page.text) == []
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+async def test_home_tells_what_is_running_and_where_to_read_on(server):
+    await server.ask("hi", "steered")
+    page = (await server.http.get("/")).text
+    assert all(f"<code>{agent}</code>" in page for agent in ("echo", "steered", "broken"))
+    assert 'href="/docs"' in page
+
+
+async def test_docs_show_every_operation_and_every_schema(server):
+    document = (await server.http.get("/openapi.json")).json()
+    page = (await server.http.get("/docs")).text
+    names = [one["operationId"] for path in document["paths"].values() for one in path.values()]
+    for name in [*names, *document["components"]["schemas"]]:
+        assert f'id="{name}"' in page
+
+
+async def test_agents_and_config_tell_what_a_client_needs(server):
+    agents = await server.get("/api/agents")
+    assert [agent["id"] for agent in agents["agents"]] == ["echo", "steered", "broken"]
+    assert agents["default_agent_id"] == "echo"
+    config = await server.get("/api/config")
+    assert config["limits"]["message_bytes_max"] == 1_000_000
+    assert (config["auth_mode"], config["stream_max_s"]) == ("none", 0)
+    assert (await server.get("/api/me"))["user_id"] == "local"
+
+
+async def test_metrics_are_prometheus_text(server):
+    await server.ask("hi", "steered")
+    answer = await server.http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
+    for line in lines:
+        assert re.fullmatch(r'perdure_[a-z_]+(\{[a-z]+="[^"]*"\})? [0-9.e+]+', line), line
+    unfinished = [line for line in lines if line.startswith("perdure_requests{")]
+    assert sum(float(line.split()[-1]) for line in unfinished) == 1
+
+
+async def test_readiness_tells_what_is_in_force(server):
+    ready = await server.get("/readyz")
+    assert ready["status"] == "ready"
+    assert ready["store"]["engine"] == "sqlite"
