@@ -41,7 +41,6 @@ async def test_while_the_disk_is_full_questions_are_refused_and_answers_wait_and
             503,
             "application/problem+json",
         )
-        assert (await world.api.http.get("/readyz")).status_code == 503
         await asyncio.sleep(FULL_S)  # the fault itself: so long nothing can be stored
         disk_free(world.server)
         later = await world.ask_surely({"name": "later"}, key="once more")
@@ -50,6 +49,18 @@ async def test_while_the_disk_is_full_questions_are_refused_and_answers_wait_and
         found = (await world.api.get("/api/requests", limit=100))["requests"]
         assert {request["id"] for request in found} == set(world.accepted)
         assert not world.calls("refused")
+
+
+async def test_while_the_disk_is_full_readyz_says_so_and_healthz_does_not(tmp_path, rng):
+    """Ports, `Store.check`: it says when it cannot write, so that a balancer looks elsewhere."""
+    async with World(tmp_path, rng) as world:
+        await world.api.ended(await world.ask({"name": "before"}))
+        disk_full(world.server)
+        assert (await world.api.http.get("/readyz")).status_code == 503
+        assert (await world.api.http.get("/healthz")).status_code == 200
+        disk_free(world.server)
+        assert (await world.api.http.get("/readyz")).status_code == 200
+        await world.judge_complete()
 
 
 async def test_a_kill_while_the_disk_is_full_takes_back_nothing_that_was_shown(tmp_path, rng):

@@ -83,7 +83,7 @@ async def test_thirty_readers_that_never_read_hold_bounded_memory_and_slow_nobod
         before = world.server.memory_bytes()
         with deaf_readers(world, request_id, 30):
             reader = world.follow("sse", request_id)
-            await world.api.ended(request_id, within_s=60)
+            await world.closed(world.calls("big")[0], within_s=60)
             grown = world.server.memory_bytes() - before
             await asyncio.wait_for(asyncio.shield(world.followers[0]), 10)
         assert grown < 45 * MIB, f"grew by {grown / MIB:.0f} MiB"
@@ -110,7 +110,7 @@ def deaf_readers(world, request_id, count):
 async def test_a_reader_that_takes_nothing_for_long_is_let_go(tmp_path, rng):
     """Facts §5: each write is bounded. Guard: `stream_write_timeout_s`."""
     script = {"name": "big", "chunks": 6000, "size": 500}
-    async with World(tmp_path, rng, top={"stream_write_timeout_s": 1}) as world:
+    async with World(tmp_path, rng, top={"keepalive_s": 1, "stream_write_timeout_s": 1}) as world:
         request_id = await world.ask(script)
         with deaf_readers(world, request_id, 1) as deaf:
             port = deaf[0].getsockname()[1]

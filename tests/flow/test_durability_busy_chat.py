@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from tests.world.api import question
+from tests.world.readers import SseReader
+from tests.world.records import Record
 from tests.world.waiting import eventually
 from tests.world.world import World, whole
 
@@ -85,15 +87,19 @@ async def test_a_waiting_question_can_be_edited_and_is_asked_as_edited_even_afte
 
 
 async def test_a_waiting_question_can_be_removed_and_never_reaches_the_upstream(tmp_path, rng):
-    """Design §4: removable; its request ends as cancelled."""
+    """Design §4: removable; it is gone with its request, and whoever follows it is told."""
     async with World(tmp_path, rng) as world:
         first, chat_id = await busy_chat(world)
         second = await world.ask({"name": "second"}, chat_id=chat_id)
         third = await world.ask({"name": "third"}, chat_id=chat_id)
         message_id = world.accepted[second]["user_message_id"]
+        follower = SseReader(world.server.url, Record(second, "follower"))
+        following = asyncio.create_task(follower.follow(within_s=5))
         removed = await world.api.http.delete(f"/api/messages/{message_id}")
         assert removed.status_code in (200, 204)
-        assert (await world.api.request(second))["status"] == "cancelled"
+        assert (await world.api.http.get(f"/api/requests/{second}")).status_code == 404
+        assert not (await following).shown[1:], "more than the first event was shown"
+        del world.accepted[second]
         await world.api.cancel(first)
         assert (await world.api.ended(third))["status"] == "completed"
         assert message_id not in [one["id"] for one in await world.api.messages(chat_id)]
@@ -195,6 +201,25 @@ async def test_one_question_of_bob_starts_within_one_slot_of_alices_thirty(tmp_p
         await bob.ended(accepted["request_id"])
         await end_all(world)
         await world.judge()
+
+
+async def test_two_busy_people_on_two_slots_do_not_keep_a_third_waiting(tmp_path, rng):
+    """Promise 10, fairness among more people than slots: whoever was served goes to the back."""
+    async with World(tmp_path, rng, limits={"running_max": 2}, users=True) as world:
+        script = {"chunks": 20, "rate": 100}
+        people = [world.api_of("alice"), world.api_of("carol")]
+        asked = [
+            (await api.ask({**script, "name": f"n{number}"}))["request_id"]
+            for number in range(15)
+            for api in people
+        ]
+        begun = len(world.upstream.calls)
+        accepted = await world.api_of("bob").ask({**script, "name": "bob"})
+        call = await world.called("bob", within_s=15)
+        assert call.number - begun <= 3, "Bob waited for more than one round of the slots"
+        await world.api_of("bob").ended(accepted["request_id"])
+        for number, request_id in enumerate(asked):
+            await people[number % 2].cancel(request_id)
 
 
 async def end_all(world):

@@ -92,7 +92,9 @@ class World:
         return self.api_of("alice" if self.users else "")
 
     def api_of(self, user: str) -> Api:
-        return self.apis.setdefault(user, Api(self.server.url, user=user))
+        if user not in self.apis:
+            self.apis[user] = Api(self.server.url, user=user)
+        return self.apis[user]
 
     def fresh_api(self) -> Api:
         """Return the same person on a device that remembers nothing."""
