@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
@@ -82,13 +83,14 @@ class Snapshot(msgspec.Struct, frozen=True):
 class _Tail:
     """The newest events of one request, and who waits for more."""
 
-    __slots__ = ("batches", "ended", "held", "next", "readers", "waiters")
+    __slots__ = ("batches", "ended", "held", "lost", "next", "readers", "waiters")
 
     def __init__(self) -> None:
         self.batches: deque[Batch] = deque()
         self.held = 0
         self.next: int | None = None
         self.ended = False
+        self.lost = False
         self.readers = 0
         self.waiters: dict[asyncio.Future[bool], float] = {}
 
@@ -108,6 +110,22 @@ class _Tail:
         if slice_.events or self.ended:
             self.wake(more=True)
 
+    def lose(self) -> None:
+        """Tell the readers that the request was deleted."""
+        self.lost = True
+        self.wake(more=True)
+
+    async def wait(self, idle_s: float) -> bool:
+        """Wait for more; False when nothing came for `idle_s`."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self.waiters[waiter] = loop.time() + idle_s
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self.waiters.pop(waiter, None)
+            raise
+
     def wake(self, *, more: bool) -> None:
         """Resume all who wait; `more` tells them that there is something to read."""
         waiters, self.waiters = self.waiters, {}
@@ -117,12 +135,67 @@ class _Tail:
 
     def find(self, number: int) -> Batch | None:
         """Return the held batch that goes on at `number`, None when it is not held."""
+        if self.batches and self.batches[-1].first == number:
+            return self.batches[-1]
         for batch in reversed(self.batches):
             if batch.first <= number < batch.following:
                 return batch.since(number)
             if number >= batch.following:
                 return None
         return None
+
+
+class Reader:
+    """A position in a log.
+
+    Attributes:
+        ended: everything up to the terminal event was read; nothing follows.
+
+    """
+
+    __slots__ = ("_request_id", "_tail", "_tails", "ended", "position")
+
+    def __init__(self, tails: Tails, request_id: str, tail: _Tail, position: int) -> None:
+        self.position = position
+        self.ended = False
+        self._tails = tails
+        self._request_id = request_id
+        self._tail = tail
+
+    async def read(self, idle_s: float) -> Batch | None:
+        """Return what is durable behind the position, waiting for some.
+
+        None: nothing came for `idle_s`, or nothing ever will (`ended`).
+
+        Raises:
+            NotFound: there is no such request (any more).
+            Gone: the events behind the position are pruned.
+            Drained: the server stops.
+
+        """
+        while not self._tails.draining:
+            batch = await self._ready()
+            if batch is not None:
+                self.position = batch.following
+                self.ended = batch.ended
+                return batch
+            if self._tail.ended:
+                self.ended = True
+                return None
+            if not await self._tail.wait(idle_s):
+                return None
+        detail = "The server is stopping; attach again from your cursor."
+        raise Drained(detail)
+
+    async def _ready(self) -> Batch | None:
+        """Return what can be read without waiting for more to happen."""
+        tail = self._tail
+        if tail.lost:
+            raise NotFound(_unknown(self._request_id), code="request_not_found")
+        if tail.next is not None and self.position >= tail.next:
+            return None
+        held = tail.find(self.position)
+        return held or await self._tails.catch_up(self._request_id, tail, self.position)
 
 
 class Tails:
@@ -140,7 +213,7 @@ class Tails:
         self._dirty: set[str] = set()
         self._rung = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._draining = False
+        self.draining = False
         self.readers = 0
         self.snapshots = Snapshots(store)
         bus.subscribe(self._ring)
@@ -161,9 +234,26 @@ class Tails:
 
     def drain(self) -> None:
         """End all readers with `Drained`, now and from now on."""
-        self._draining = True
+        self.draining = True
         for tail in self._tails.values():
             tail.wake(more=True)
+
+    @contextmanager
+    def reader(self, request_id: str, after: int) -> Iterator[Reader]:
+        """Attach a reader behind an exclusive cursor (-1 = from the start); detach it at the end.
+
+        The caller has checked who may read.
+        """
+        tail = self._tails.setdefault(request_id, _Tail())
+        tail.readers += 1
+        self.readers += 1
+        try:
+            yield Reader(self, request_id, tail, after + 1)
+        finally:
+            tail.readers -= 1
+            self.readers -= 1
+            if not tail.readers and self._tails.get(request_id) is tail:
+                del self._tails[request_id]
 
     async def follow(
         self,
@@ -179,23 +269,14 @@ class Tails:
             after: exclusive cursor, -1 = from the start.
             idle_s: yields None when nothing came for that long.
 
-        Raises:
-            NotFound: there is no such request (any more).
-            Gone: the events after the cursor are pruned.
-            Drained: the server stops.
+        Raises `NotFound`, `Gone` and `Drained` as `Reader.read` does.
 
         """
-        tail = self._tails.setdefault(request_id, _Tail())
-        tail.readers += 1
-        self.readers += 1
-        try:
-            async for batch in self._batches(request_id, tail, after + 1, idle_s):
-                yield batch
-        finally:
-            tail.readers -= 1
-            self.readers -= 1
-            if not tail.readers and self._tails.get(request_id) is tail:
-                del self._tails[request_id]
+        with self.reader(request_id, after) as reader:
+            while not reader.ended:
+                batch = await reader.read(idle_s)
+                if batch is not None or not reader.ended:
+                    yield batch
 
     def sse(self, batch: Batch) -> bytes:
         """Return a batch as SSE frames, made once for all readers."""
@@ -205,57 +286,18 @@ class Tails:
         """Return an answer as it stands, with the number it was taken at."""
         return await self.snapshots.take(request_id)
 
-    async def _batches(
-        self,
-        request_id: str,
-        tail: _Tail,
-        position: int,
-        idle_s: float,
-    ) -> AsyncGenerator[Batch | None, None]:
-        while not self._draining:
-            batch = tail.find(position)
-            if batch is None and tail.next != position:
-                batch = await self._catch_up(request_id, tail, position)
-            if batch is not None:
-                yield batch
-                position = batch.following
-            elif tail.ended:
-                return
-            elif not await self._wait(tail, idle_s):
-                yield None
-            if batch is not None and batch.ended:
-                return
-        detail = "The server is stopping; attach again from your cursor."
-        raise Drained(detail)
-
-    async def _catch_up(self, request_id: str, tail: _Tail, position: int) -> Batch | None:
+    async def catch_up(self, request_id: str, tail: _Tail, position: int) -> Batch | None:
         """Read the store from the reader's own position; a first reader also sets the tail's."""
         found = await self._store.read({request_id: position - 1}, READ_BYTES)
         slice_ = found.get(request_id)
         if slice_ is None:
-            detail = f"There is no request {request_id}."
-            raise NotFound(detail, code="request_not_found")
+            raise NotFound(_unknown(request_id), code="request_not_found")
         following = slice_.first + len(slice_.events)
         ended = slice_.ended and following > slice_.last
         if tail.next is None:
-            tail.next = max(slice_.last + 1, position)
+            tail.next = slice_.last + 1
             tail.ended = slice_.ended
-        if slice_.events:
-            return Batch(slice_.first, slice_.events, ended=ended)
-        if position > slice_.last + 1 and not ended:
-            # A cursor from the future: wait for the log to get there.
-            tail.next = position
-        return None
-
-    async def _wait(self, tail: _Tail, idle_s: float) -> bool:
-        """Wait for the tail to move; False when nothing came for `idle_s`."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[bool] = loop.create_future()
-        tail.waiters[waiter] = loop.time() + idle_s
-        try:
-            return await waiter
-        finally:
-            tail.waiters.pop(waiter, None)
+        return Batch(slice_.first, slice_.events, ended=ended) if slice_.events else None
 
     def _ring(self, topics: Collection[str]) -> None:
         dirty = self._tails.keys() & topics
@@ -286,6 +328,9 @@ class Tails:
             if (tail := self._tails.get(request_id)) is not None and tail.next is not None
         }
         slices = await self._store.read(cursors, READ_BYTES)
+        for request_id in cursors.keys() - slices.keys():
+            if (tail := self._tails.get(request_id)) is not None:
+                tail.lose()
         for request_id, slice_ in slices.items():
             if (tail := self._tails.get(request_id)) is not None:
                 tail.extend(slice_)
@@ -301,7 +346,8 @@ class Tails:
             now = loop.time()
             for tail in list(self._tails.values()):
                 for waiter, deadline in list(tail.waiters.items()):
-                    if deadline <= now and not waiter.done():
+                    if deadline <= now:
+                        del tail.waiters[waiter]
                         waiter.set_result(False)
 
 
@@ -335,3 +381,7 @@ class Snapshots:
                 fold.apply(event)
             if not slice_.events or fold.sequence_number >= slice_.last:
                 return
+
+
+def _unknown(request_id: str) -> str:
+    return f"There is no request {request_id}."
