@@ -52,6 +52,7 @@ class Upstream:
         self.connections = 0
         self.seen: Counter[str] = Counter()
         self._changed = threading.Condition()
+        self._listening = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._listener = socket.create_server(("127.0.0.1", port), backlog=4096)
         self.port: int = self._listener.getsockname()[1]
@@ -60,6 +61,7 @@ class Upstream:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._listening.wait()  # a stop before that would break the loop's first step
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,6 +99,7 @@ class Upstream:
         self._loop.run_until_complete(
             self._loop.create_server(lambda: Connection(self), sock=self._listener)
         )
+        self._listening.set()
         self._loop.run_forever()
         self._loop.run_until_complete(self._end())
         self._loop.close()
