@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from perdure.errors import Conflict, Invalid, NotFound
+from perdure.errors import Conflict, NotFound
 from perdure.model import Chat, Feedback, Message, Request, Status, new_id
-from perdure.stores.sqlite import rows
-from perdure.stores.sqlite.transitions import Transitions
+from perdure.stores.sqlite import cursors, rows
+from perdure.stores.sqlite.transitions import Transitions, unknown
 
 INDEX_BYTES_PER_STEP = 256 * 1024
 """Text taken into the search index in one transaction: a few milliseconds of work."""
@@ -58,7 +58,8 @@ class Chats(Transitions):
             values += [_contains(query), _words(query)]
         if cursor is not None:
             where += " AND (-pinned, -updated_at, id) > (?, ?, ?)"
-            values += _place(cursor)
+            pinned, updated_at, chat_id = cursors.read(cursor, 2)
+            values += [-float(pinned), -float(updated_at), chat_id]
         found = self.db.look(
             f"SELECT {rows.CHAT} FROM chat WHERE {where}"
             " ORDER BY pinned DESC, updated_at DESC, id LIMIT ?",
@@ -66,8 +67,9 @@ class Chats(Transitions):
             limit + 1,
         )
         page = [rows.chat(row) for row in found[:limit]]
-        more = len(found) > limit
-        return page, _cursor(page[-1]) if more else None
+        if len(found) <= limit:
+            return page, None
+        return page, cursors.write(page[-1].pinned, page[-1].updated_at, page[-1].id)
 
     async def chats_since(self, user_id: str, revision: int, limit: int = 200) -> list[Chat]:
         found = self.db.look(
@@ -165,14 +167,17 @@ class Chats(Transitions):
             self._end(request.id, Status.CANCELLED)
             before = self.db.one("SELECT parent_id FROM message WHERE id = ?", message_id)[0]
             self.db.all(
-                "UPDATE message SET parent_id = ? WHERE parent_id = ?",
+                "UPDATE message SET parent_id = ? WHERE parent_id IN (?, ?)",
                 before,
+                message_id,
                 request.message_id,
             )
             self.db.all(
-                "UPDATE chat SET current_message_id = ? WHERE id = ? AND current_message_id = ?",
+                "UPDATE chat SET current_message_id = ?"
+                " WHERE id = ? AND current_message_id IN (?, ?)",
                 before,
                 request.chat_id,
+                message_id,
                 request.message_id,
             )
             self._remove_messages("id IN (?, ?)", message_id, request.message_id)
@@ -184,6 +189,8 @@ class Chats(Transitions):
 
     async def add_feedback(self, feedback: Feedback) -> None:
         def work() -> None:
+            if self._get(feedback.request_id).user_id != feedback.user_id:
+                raise NotFound(unknown(feedback.request_id), code="request_not_found")
             self.db.all(
                 "INSERT INTO feedback (id, user_id, request_id, trace_id, name, value, rationale,"
                 " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -267,18 +274,27 @@ class Chats(Transitions):
         return [row[0] for row in found]
 
     def _waiting_request(self, message_id: str, user_id: str) -> Request:
-        """Return the request that a user message waits for; it must not have started."""
+        """Return the request that a user message waits for: its only one, not started yet."""
         found = self.db.all(
-            f"SELECT {rows.REQUEST} FROM request WHERE user_message_id = ? AND user_id = ?"
-            " ORDER BY created_at DESC LIMIT 1",
+            "SELECT m.id FROM message m JOIN chat c ON c.id = m.chat_id"
+            " WHERE m.id = ? AND m.role = 'user' AND c.user_id = ? AND c.deleted_at IS NULL",
             message_id,
             user_id,
         )
-        request = rows.request(_required(found, "message", message_id))
-        if request.status != Status.QUEUED or request.attempt:
+        _required(found, "message", message_id)
+        requests = self.db.all(
+            f"SELECT {rows.REQUEST} FROM request WHERE id IN (SELECT request_id FROM message"
+            " WHERE parent_id = ? AND role = 'assistant') AND status = 'queued' AND attempt = 0",
+            message_id,
+        )
+        answers = self.db.one(
+            "SELECT count(*) FROM message WHERE parent_id = ? AND role = 'assistant'",
+            message_id,
+        )
+        if len(requests) != 1 or answers[0] != 1:
             detail = "This message is being answered or was answered; send an edited copy instead."
             raise Conflict(detail, code="message_sent")
-        return request
+        return rows.request(requests[0])
 
     def _remove_messages(self, where: str, *values: str) -> None:
         for (position,) in self.db.all(f"SELECT position FROM message WHERE {where}", *values):
@@ -308,17 +324,5 @@ def _contains(query: str) -> str:
 
 def _words(query: str) -> str:
     """Return a full-text query: every word, the last ones also as beginnings."""
-    return " ".join('"' + word.replace('"', '""') + '"*' for word in query.split())
-
-
-def _cursor(chat: Chat) -> str:
-    return f"{int(chat.pinned)}:{chat.updated_at!r}:{chat.id}"
-
-
-def _place(cursor: str) -> list[str | int | float]:
-    try:
-        pinned, updated_at, chat_id = cursor.split(":", 2)
-        return [-int(pinned), -float(updated_at), chat_id]
-    except ValueError:
-        detail = "This cursor is not one that a list of chats returned."
-        raise Invalid(detail, code="bad_cursor") from None
+    words = query.replace("\0", " ").replace('"', '""').split()
+    return " ".join(f'"{word}"*' for word in words)

@@ -19,7 +19,7 @@ from perdure.ports import (
     Slice,
     Verdict,
 )
-from perdure.stores.sqlite import rows
+from perdure.stores.sqlite import cursors, rows
 from perdure.stores.sqlite.acceptance import AcceptWork
 from perdure.stores.sqlite.admission import Admission
 from perdure.stores.sqlite.transitions import Transitions, unknown
@@ -241,14 +241,15 @@ class Requests(Transitions):
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
-        where, values = "user_id = ?", [user_id]
+        where = "user_id = ?"
+        values: list[str | float] = [user_id]
         for column, value in (("status", status), ("chat_id", chat_id)):
             if value is not None:
                 where += f" AND {column} = ?"
                 values.append(str(value))
         if cursor is not None:
-            where += " AND (created_at, id) < (SELECT created_at, id FROM request WHERE id = ?)"
-            values.append(cursor)
+            where += " AND (created_at, id) < (?, ?)"
+            values += cursors.read(cursor, 1)
         found = self.db.look(
             f"SELECT {rows.REQUEST} FROM request WHERE {where}"
             " ORDER BY created_at DESC, id DESC LIMIT ?",
@@ -256,7 +257,9 @@ class Requests(Transitions):
             limit + 1,
         )
         page = [self._numbered(rows.request(row)) for row in found[:limit]]
-        return page, page[-1].id if len(found) > limit else None
+        if len(found) <= limit:
+            return page, None
+        return page, cursors.write(page[-1].created_at, page[-1].id)
 
     async def positions(self) -> dict[str, int]:
         waiting = Admission(self.db.reader, float("inf")).everyone()
