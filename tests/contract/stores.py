@@ -62,7 +62,7 @@ class SqliteHarness:
         self._folder = folder
         self._lives = 0
         self._synchronous = synchronous
-        self.store = self._made()
+        self.store: Store = self._made()
 
     async def reopen(self) -> None:
         await self.store.close()

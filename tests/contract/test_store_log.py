@@ -189,7 +189,7 @@ async def test_an_end_survives_a_crash(harness):
 
 
 async def log_of(store, pieces, *, end, size=1):
-    """Write a log of about `pieces` events, some of them in larger rows; return its request's id."""
+    """Write a log of so many pieces of text, `size` characters each; return its request's id."""
     pen = await begin(store)
     for piece in range(pieces):
         await store.append([pen.say(chr(97 + piece % 26) * size)])
