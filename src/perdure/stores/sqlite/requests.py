@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+import apsw
+
 from perdure.errors import Gone, NotFound
 from perdure.events import Builder, rebuild
 from perdure.fold import fold
@@ -22,6 +24,7 @@ from perdure.ports import (
 from perdure.stores.sqlite import cursors, rows
 from perdure.stores.sqlite.acceptance import AcceptWork
 from perdure.stores.sqlite.admission import Admission
+from perdure.stores.sqlite.database import translate
 from perdure.stores.sqlite.transitions import Transitions, unknown
 
 DELIVERY_WAIT_MAX_S = 300.0
@@ -202,11 +205,14 @@ class Requests(Transitions):
         return await self.db.write(work)
 
     async def read(self, cursors: Mapping[str, int], bytes_max: int) -> dict[str, Slice]:
-        return {
-            request_id: found
-            for request_id, after in cursors.items()
-            if (found := self._slice(request_id, after, bytes_max)) is not None
-        }
+        try:
+            return {
+                request_id: found
+                for request_id, after in cursors.items()
+                if (found := self._slice(request_id, after, bytes_max)) is not None
+            }
+        except apsw.Error as error:
+            raise translate(error, "read a log") from error
 
     def _slice(self, request_id: str, after: int, bytes_max: int) -> Slice | None:
         if request_id in self.log.live:
@@ -262,7 +268,10 @@ class Requests(Transitions):
         return page, cursors.write(page[-1].created_at, page[-1].id)
 
     async def positions(self) -> dict[str, int]:
-        waiting = Admission(self.db.reader, float("inf")).everyone()
+        try:
+            waiting = list(Admission(self.db.reader, float("inf")).everyone())
+        except apsw.Error as error:
+            raise translate(error, "read the queue") from error
         return {candidate.request_id: place for place, candidate in enumerate(waiting, 1)}
 
     async def delete_request(self, request_id: str, user_id: str) -> None:
