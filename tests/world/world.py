@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from pathlib import Path
 from typing import Any, Self
@@ -38,6 +39,7 @@ class World:
         folder: for data, configuration and logs.
         rng: the test's seeded randomness.
         agent: settings of the agent `scripted`, over patient defaults.
+        agents: further agents by id, each as settings over the same defaults.
         top, limits, auth: further settings.
         users: ask under names (`api_of`), through the headers of a trusted proxy.
         sabotage: the guard to switch off in the server, see `sabotage.GUARDS`.
@@ -50,6 +52,7 @@ class World:
         rng: random.Random,
         *,
         agent: JSON | None = None,
+        agents: dict[str, JSON] | None = None,
         top: JSON | None = None,
         limits: JSON | None = None,
         users: bool = False,
@@ -60,8 +63,10 @@ class World:
         self.users = users
         config = table("", {**TOP, **(top or {})}) + table("limits", limits or {})
         config += table("auth", {"mode": "proxy"} if users else {})
-        base = {**AGENT, "base_url": self.upstream.url, **(agent or {})}
-        self.server = Server(folder, config + table("agents.scripted", base), sabotage=sabotage)
+        base = {**AGENT, "base_url": self.upstream.url}
+        for agent_id, settings in {"scripted": agent or {}, **(agents or {})}.items():
+            config += table(f"agents.{agent_id}", {**base, **settings})
+        self.server = Server(folder, config, sabotage=sabotage)
         self.records: list[Record] = []
         self.accepted: dict[str, JSON] = {}
         self.followers: list[asyncio.Task[Record]] = []
@@ -75,6 +80,23 @@ class World:
             await self.__aexit__(type(error))
             raise
         return self
+
+    async def begin(self, rng: random.Random) -> None:
+        """Forget what earlier tests did; start the server again if one of them lost it."""
+        self.rng = rng
+        self.records, self.accepted, self.followers = [], {}, []
+        self.upstream.forget()
+        if not self.server.running:
+            await self.server.start()
+
+    async def rest(self) -> None:
+        """Stop the readers, and whatever a failed test left running."""
+        for follower in self.followers:
+            follower.cancel()
+        await asyncio.gather(*self.followers, return_exceptions=True)
+        with contextlib.suppress(httpx.HTTPError):
+            for request_id in self.accepted:
+                await self.api.http.post(f"/api/requests/{request_id}/cancel")
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for follower in self.followers:
