@@ -30,7 +30,7 @@ async def test_the_polling_sketch_runs_to_the_end(server):
                 server.steered.say("one ", "two")
             elif partials[-1] == "one two":
                 server.steered.end()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # the sketch asks once a second; any pace must do
     assert final == ("one two", None)
     assert all("one two".startswith(partial) for partial in partials)
 
@@ -152,7 +152,7 @@ async def test_requests_are_listed_newest_first_in_pages_and_by_state_and_chat(s
     assert [request["id"] for request in of_chat["requests"]] == [running["request_id"]]
 
 
-@pytest.mark.parametrize("query", ["cursor=%00", "limit=0", "status=happy"])
+@pytest.mark.parametrize("query", ["cursor=nonsense", "cursor=%00", "limit=0", "status=happy"])
 async def test_a_bad_page_is_refused(server, query):
     response = await server.http.get(f"/api/requests?{query}")
     assert response.status_code in (400, 422)

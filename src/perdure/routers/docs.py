@@ -64,7 +64,7 @@ def _answers(responses: JSON) -> str:
     rows = []
     for status, response in sorted(responses.items()):
         kinds = [
-            f"<code>{html.escape(kind)}</code> {_type(one.get('schema') or one.get('itemSchema', {}))}"
+            f"<code>{html.escape(kind)}</code> {_type(one.get('schema', {'type': 'frames'}))}"
             for kind, one in response.get("content", {}).items()
         ]
         about = prose(response.get("description", ""))

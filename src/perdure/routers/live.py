@@ -22,7 +22,7 @@ from perdure.routers.chat_shapes import Chat
 from perdure.routers.doorbells import Doorbells, doorbells_of
 from perdure.routers.given import core_of, known, number
 from perdure.routers.identity import person_of
-from perdure.routers.streams import batches_of, refuse_draining
+from perdure.routers.streams import patience_s, refuse_draining
 from perdure.tail import Batch, Drained
 
 router = APIRouter()
@@ -121,8 +121,9 @@ class Session:
                 return revision
 
     async def _follow(self, request_id: str, after: int) -> None:
+        following = self.core.tails.follow(request_id, after, idle_s=patience_s(self.core))
         try:
-            async with aclosing(batches_of(self.core, request_id, after)) as batches:
+            async with aclosing(following) as batches:
                 async for batch in batches:
                     if batch is not None:
                         await self.line.events(request_id, batch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
@@ -30,7 +29,7 @@ from perdure.routers.given import (
     known,
 )
 from perdure.routers.problems import responses
-from perdure.routers.streams import EventStream, batches_of, framed
+from perdure.routers.streams import EventStream, framed
 from perdure.tail import Drained
 
 router = APIRouter(prefix="/api", tags=["requests"], route_class=JsonRoute)
@@ -70,7 +69,7 @@ async def invoke(
     accepted = await core.acceptance.ask(_question(body, person.user_id, key))
     headers = _accepted_headers(accepted)
     if wants_stream(request.headers.get("accept", "")):
-        return EventStream(core, framed(batches_of(core, accepted.request.id, -1)), headers)
+        return EventStream(core, framed(core, accepted.request.id, -1), headers)
     return shapes.answer(shapes.AcceptedRequest.of(accepted.request), 202, headers)
 
 
@@ -204,13 +203,10 @@ def etag(now: views.Standing) -> str:
 async def _news(core: Core, request_id: str, after: int, wait_s: float) -> None:
     """Return when an event after `after` is durable, after `wait_s`, or when the server drains."""
     try:
-        async with (
-            asyncio.timeout(wait_s),
-            aclosing(batches_of(core, request_id, after)) as batches,
-        ):
-            async for batch in batches:
-                if batch is not None:
-                    return
+        async with asyncio.timeout(wait_s):
+            with core.tails.reader(request_id, after) as reader:
+                while not reader.ended and await reader.read(wait_s) is None:
+                    pass
     except (TimeoutError, Drained):
         return
 

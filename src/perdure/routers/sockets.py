@@ -20,7 +20,7 @@ from perdure.model import JSON, Request
 from perdure.routers import problems, views
 from perdure.routers.given import core_of, known, number
 from perdure.routers.identity import person_of
-from perdure.routers.streams import batches_of, refuse_draining
+from perdure.routers.streams import patience_s, refuse_draining
 from perdure.tail import Drained
 
 router = APIRouter()
@@ -139,7 +139,9 @@ class Viewer:
         await self._send(_end(await views.standing(self.core, row)))
 
     async def _events(self, after: int) -> None:
-        async with aclosing(batches_of(self.core, self.row.id, after)) as batches:
+        idle_s = patience_s(self.core)
+        following = self.core.tails.follow(self.row.id, after, idle_s=idle_s)
+        async with aclosing(following) as batches:
             async for batch in batches:
                 for event in batch.events if batch else ():
                     await send_text(self.websocket, BEFORE + event + AFTER, self.timeout_s)

@@ -20,7 +20,6 @@ from perdure.core import Core
 from perdure.errors import PerdureError, Unavailable
 from perdure.routers.given import After, LastEventId, RequestId, Running, Who, cursor_of
 from perdure.routers.problems import responses
-from perdure.tail import Batch
 
 router = APIRouter(tags=["streams"])
 
@@ -90,14 +89,14 @@ async def stream(
     row = await core.store.request(request_id, person.user_id)
     cursor = cursor_of(last_event_id, after)
     refuse_draining(core)
+    pieces = framed(core, row.id, cursor)
     if not row.status.terminal:
-        return EventStream(core, framed(batches_of(core, row.id, cursor)))
+        return EventStream(core, pieces)
     if cursor >= row.sequence_number:
         return Response(status_code=204)
-    batches = batches_of(core, row.id, cursor)
     # A finished log answers at once: what is pruned must be told before the headers are.
-    first = await anext(batches, None)
-    return EventStream(core, framed(_again(first, batches)))
+    first = await anext(pieces, b"")
+    return EventStream(core, _again(first, pieces))
 
 
 def refuse_draining(core: Core) -> None:
@@ -106,31 +105,36 @@ def refuse_draining(core: Core) -> None:
         raise Unavailable("The server is being restarted.", code="draining")
 
 
-def batches_of(core: Core, request_id: str, after: int) -> AsyncGenerator[Batch | None]:
-    """Return a request's batches after a cursor, with None in time for each keep-alive.
+async def framed(core: Core, request_id: str, after: int) -> AsyncGenerator[bytes]:
+    """Yield a request's batches after a cursor as they were framed for all readers.
+
+    A comment comes where nothing else did for `keepalive_s`.
+    """
+    idle_s = patience_s(core)
+    with core.tails.reader(request_id, after) as reader:
+        while not reader.ended:
+            batch = await reader.read(idle_s)
+            if batch is not None:
+                yield batch.sse()
+            elif not reader.ended:
+                yield KEEPALIVE
+
+
+def patience_s(core: Core) -> float:
+    """Return how long to wait for events before a keep-alive, so that it is never late.
 
     The tails look at their clocks once a second, so they are asked for a second earlier.
     """
     keepalive_s = core.settings.keepalive_s
-    idle_s = max(keepalive_s - 1, keepalive_s / 2)
-    return core.tails.follow(request_id, after, idle_s=idle_s)
+    return max(keepalive_s - 1, keepalive_s / 2)
 
 
-async def framed(batches: AsyncGenerator[Batch | None]) -> AsyncGenerator[bytes]:
-    """Yield each batch as it was framed for all readers; a comment where none came."""
-    async with aclosing(batches):
-        async for batch in batches:
-            yield KEEPALIVE if batch is None else batch.sse()
-
-
-async def _again(
-    first: Batch | None, rest: AsyncGenerator[Batch | None]
-) -> AsyncGenerator[Batch | None]:
-    """Yield a batch that was read ahead, then the others."""
+async def _again(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Yield a piece that was read ahead, then the others."""
     async with aclosing(rest):
         yield first
-        async for batch in rest:
-            yield batch
+        async for piece in rest:
+            yield piece
 
 
 def retry_hint() -> bytes:
