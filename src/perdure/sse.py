@@ -78,7 +78,6 @@ class Parser:
             and data[-1:] == b"\n"
             and b"\r" not in data
             and not self._tail
-            and not self._after_cr
             and len(data) <= self._bytes_max
         )
 

@@ -25,7 +25,7 @@ class Impatient(OpenAIHandler):
     usage_wait_s = 0.1
 
 
-KEY = "sk-secret-key-of-the-test"
+KEY = "key-of-the-test-0123456789"
 DONE = "[DONE]"
 
 
@@ -427,7 +427,7 @@ async def test_connections_are_used_again(upstream: Upstream) -> None:
     client = HttpClient()
     handler = OpenAIHandler(upstream.url, "demo", client=client)
     for _ in range(3):
-        await collect(handler, call({"chunks": 2}))
+        await collect(handler, call({"chunks": 2, "tail_s": 0.05}))
         while not client.idle:  # noqa: ASYNC110 - the pool wakes nobody
             await asyncio.sleep(0)
     assert {sent.connection for sent in upstream.calls} == {1}

@@ -247,6 +247,14 @@ async def test_a_blocked_thread_holds_up_nothing() -> None:
     gate.set()
 
 
+async def test_no_thread_outlives_its_run() -> None:
+    await asyncio.gather(answer(plain), answer(blocking))
+    threads = [one for one in threading.enumerate() if one.name == "perdure-agent"]
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 5)
+    assert not any(thread.is_alive() for thread in threads)
+
+
 async def test_agents_in_threads_run_side_by_side() -> None:
     together = threading.Barrier(20, timeout=10)
 

@@ -237,7 +237,7 @@ async def test_each_further_delivery_waits_twice_as_long(store):
     request = await ask(store)
     await store.admit(RUN)
     wait_s = 0.05
-    times = []
+    times: list[float] = []
     loop = asyncio.get_running_loop()
     began = loop.time()
     while len(times) < 4:

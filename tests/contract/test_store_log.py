@@ -82,9 +82,9 @@ async def test_trace_id_and_attempt_are_stored_beside_the_events(store):
 @pytest.mark.parametrize("size", [3 * KIB, 40 * KIB, 200 * KIB])
 async def test_a_large_log_reads_back_byte_for_byte(harness, size):
     """However an adapter packs events, a number keeps its bytes: while it runs, after it, later."""
-    store, written = harness.store, []
+    store = harness.store
     pen, small = await begin(store), await begin(store, "bob")
-    written += pen.claim.events
+    written = [*pen.claim.events]
     for piece in range(1_000_000 // size):
         append = pen.say(chr(97 + piece % 26) * size)
         written += append.events

@@ -96,6 +96,10 @@ def by_the_book(stream: bytes) -> list[Event]:
     return events
 
 
+def test_a_comment_cut_before_what_looks_like_data_is_still_a_comment() -> None:
+    assert parse(b"data: a\n\n", b": ", b"data: b\n\n") == [Event(b"a")]
+
+
 def test_the_reconnection_time_is_kept() -> None:
     parser = Parser()
     parser.feed(b"retry: soon\nretry: 1500\n\n")
@@ -106,6 +110,7 @@ ENDLESS = {
     "a line": [b"data: ", *[b"x" * 50] * 30],
     "a comment": [b": ", *[b"x" * 50] * 30],
     "an event of many lines": [b"data: xxxxxxxxxxxxxxxxxxxxxx\n"] * 60,
+    "a type": [b"event: " + b"x" * 1200 + b"\n\n"],
     "an event that came at once": [b"data: a\n\n", b"data: " + b"x" * 1200 + b"\n\n"],
     "an event among others": [b"data: a\n\ndata: " + b"x" * 1200 + b"\n\ndata: b\n\n", b":"],
 }

@@ -44,6 +44,7 @@ optional; unknown ones are answered with a 400. `*_at: n` means: instead of chun
 | `reject_stream_options`, `reject_continue` | 400 when the request has them |
 | `whole` | one JSON completion although a stream was asked for |
 | `hold` | neither the body nor the connection is ended behind the last frame |
+| `tail_s` | seconds between the last frame and the end of the body |
 | `content_type` | of a streamed answer |
 | `framing` | `"chunked"` (default), `"length"` or `"close"` |
 

@@ -49,6 +49,7 @@ class Script(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reject_continue: bool = False
     whole: bool = False
     hold: bool = False
+    tail_s: float = 0
     content_type: str = "text/event-stream"
     framing: Literal["chunked", "length", "close"] = "chunked"
 

@@ -298,6 +298,7 @@ class Answer:
         self.call.complete = all(
             getattr(self.script, name) is None for name in ("done_at", "error_at")
         )
+        await asyncio.sleep(self.script.tail_s)
         return self._close()
 
     def _open(self) -> None:
