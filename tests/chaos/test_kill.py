@@ -4,6 +4,8 @@ import asyncio
 import itertools
 import time
 
+import pytest
+
 from tests.world.waiting import eventually
 from tests.world.world import World, whole
 
@@ -48,6 +50,7 @@ async def all_taken_up_again(world, running, since, calls_before):
     return time.monotonic() - since
 
 
+@pytest.mark.timeout(1200)
 async def test_nothing_that_anybody_was_shown_changes_over_many_kills_under_twenty_answers(
     tmp_path, rng, soak
 ):

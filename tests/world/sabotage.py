@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -19,7 +19,6 @@ from perdure.stores.sqlite.database import Database
 from perdure.stores.sqlite.log import Live, Log
 
 LATE_S = 0.7
-Batches = AsyncIterator[tail.Batch | None]
 
 
 class LateDatabase(Database):
@@ -71,12 +70,12 @@ def no_fence() -> None:
 
 def inclusive_cursor() -> None:
     """Answer from the cursor on, instead of after it."""
-    follow = tail.Tails.follow
+    reader = tail.Tails.reader
 
-    def inclusive(self: tail.Tails, request_id: str, after: int, *, idle_s: float) -> Batches:
-        return follow(self, request_id, max(-1, after - 1), idle_s=idle_s)
+    def inclusive(self: tail.Tails, request_id: str, after: int) -> Any:
+        return reader(self, request_id, max(-1, after - 1))
 
-    tail.Tails.follow = inclusive  # type: ignore[assignment]
+    tail.Tails.reader = inclusive  # type: ignore[method-assign]
 
 
 def no_idempotency() -> None:
