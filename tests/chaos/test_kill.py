@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.world.server import Server
 from tests.world.waiting import eventually
 from tests.world.world import World, whole
 
@@ -152,3 +153,37 @@ async def test_a_restart_opens_a_new_item_and_never_goes_on_under_the_old_one(tm
         seams = [event for event in log.parsed if event["type"] == "response.in_progress"]
         assert len(seams) == 2
         assert seams[1]["response"]["output"], "an empty output makes SDK helpers throw"
+
+
+async def test_kills_during_the_start_itself_cost_nothing_but_time(tmp_path, rng):
+    """Promises 2, 3. Guard: taking over is one transaction; a half-done start is begun again."""
+    async with World(tmp_path, rng) as world:
+        for number in range(10):
+            request_id = await world.ask({"name": f"s{number}", "chunks": 60, "rate": 40})
+            world.follow(rng.choice(KINDS), request_id, fickle=True, within_s=60)
+        for request_id in world.accepted:
+            await world.api.shown(request_id, 20)
+        await world.server.kill9()
+        for _ in range(4):
+            world.server.launch()
+            await asyncio.sleep(rng.uniform(0.4, 2.5))  # the fault itself: dead before it is ready
+            await world.server.kill9()
+        await world.server.start()
+        await world.judge_complete()
+
+
+async def test_a_second_server_on_the_same_folder_refuses_and_leaves_the_first_alone(tmp_path, rng):
+    """Design §4: one process per file. Guard: the file lock, without which both take over."""
+    async with World(tmp_path, rng) as world:
+        request_id = await world.ask({"name": "mine", "chunks": 250, "rate": 50})
+        world.follow("sse", request_id)
+        await world.api.shown(request_id, 20)
+        second = Server(tmp_path, world.server.config.read_text("utf-8"), name="second")
+        second.launch()
+        await second.gone(20)
+        assert second.child is not None
+        assert second.child.returncode not in (0, None)
+        assert "Another process" in second.story()
+        assert (await world.api.request(request_id))["attempt"] == 1
+        await world.judge_complete()
+        assert len(world.calls("mine")) == 1

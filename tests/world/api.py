@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from typing import Any
 
 import httpx
 
@@ -24,12 +24,6 @@ class Api:
         self.http = httpx.AsyncClient(
             base_url=url, headers=self.headers, timeout=30, trust_env=False
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.http.aclose()
 
     async def post_question(self, body: JSON, *, key: str = "") -> httpx.Response:
         headers = {"Idempotency-Key": key} if key else {}

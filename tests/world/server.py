@@ -91,8 +91,10 @@ def _tail(path: Path, characters: int) -> str:
 class Server(Process):
     """One data directory and port; `start` again after a kill is the restart."""
 
-    def __init__(self, folder: Path, config: str, *, sabotage: str = "") -> None:
-        super().__init__(folder, "server")
+    def __init__(
+        self, folder: Path, config: str, *, sabotage: str = "", name: str = "server"
+    ) -> None:
+        super().__init__(folder, name)
         self.port = free_port()
         self.data = folder / "data"
         self.data.mkdir(parents=True, exist_ok=True)
@@ -109,13 +111,17 @@ class Server(Process):
 
     async def start(self, *, within_s: float = 30) -> Server:
         """Start and wait until `/readyz` says 200; `ready_at` is that instant (monotonic)."""
-        self.spawn([sys.executable, *self.command, "serve", *self._options()])
+        self.launch()
         async with httpx.AsyncClient(timeout=2) as client:
             await eventually(
                 lambda: self._ready(client), within_s=within_s, what="the server is ready"
             )
         self.ready_at = time.monotonic()
         return self
+
+    def launch(self) -> None:
+        """Start without waiting for anything."""
+        self.spawn([sys.executable, *self.command, "serve", *self._options()])
 
     def _options(self) -> list[str]:
         options = ["--port", str(self.port), "--data-dir", str(self.data)]

@@ -40,7 +40,7 @@ class World:
         rng: the test's seeded randomness.
         agent: settings of the agent `scripted`, over patient defaults.
         agents: further agents by id, each as settings over the same defaults.
-        top, limits, auth: further settings.
+        top, limits: further settings.
         users: ask under names (`api_of`), through the headers of a trusted proxy.
         sabotage: the guard to switch off in the server, see `sabotage.GUARDS`.
 
