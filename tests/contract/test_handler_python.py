@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -245,6 +246,46 @@ async def test_a_blocked_thread_holds_up_nothing() -> None:
         ends = await asyncio.gather(*runs, return_exceptions=True)
     assert all(isinstance(end, asyncio.CancelledError) for end in ends)
     gate.set()
+
+
+async def test_a_generator_is_closed_in_the_thread_it_ran_in() -> None:
+    threads, left = [], threading.Event()
+
+    def function(messages: Any, context: Any) -> Iterator[str]:
+        try:
+            threads.append(threading.get_ident())
+            yield "a"
+            yield "b"
+        finally:
+            threads.append(threading.get_ident())
+            left.set()
+
+    async with aclosing(PythonHandler(function).stream(CALL)) as deltas:
+        await anext(deltas)
+    assert await asyncio.to_thread(left.wait, 5)
+    assert threads[0] == threads[1] != threading.get_ident()
+
+
+BLOCKED = """
+import asyncio, threading
+from perdure.handlers.python import PythonHandler
+from perdure.ports import Call
+entered = threading.Event()
+def agent(messages):
+    entered.set()
+    threading.Event().wait()
+async def main():
+    deltas = PythonHandler(agent).stream(Call("r", "c", "u", "a", []))
+    run = asyncio.create_task(anext(deltas))
+    await asyncio.to_thread(entered.wait)
+    run.cancel()
+asyncio.run(main())
+"""
+
+
+def test_a_blocked_agent_does_not_hold_up_the_end_of_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", BLOCKED], timeout=20, check=True)
+    assert done.returncode == 0
 
 
 async def test_no_thread_outlives_its_run() -> None:
