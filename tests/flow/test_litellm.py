@@ -63,7 +63,7 @@ def wait_until_alive(process: subprocess.Popen[bytes], port: int, output: Path) 
         try:
             httpx.get(f"http://127.0.0.1:{port}/health/liveliness", trust_env=False)
         except httpx.TransportError:
-            time.sleep(0.2)
+            time.sleep(0.2)  # it tells nobody when it is ready
         else:
             return
     pytest.fail(f"LiteLLM did not start: {output.read_text(errors='replace')[-2000:]}")
