@@ -8,6 +8,9 @@ from bench.outcome import Outcome, median
 from bench.servers import Server
 
 LATE_MS = 300.0
+STARTED_PER_S = 450
+SETTLED_S = 1.2
+"""From the last start to the begin of the window."""
 
 STEPS = {
     "B": (80, 110, 140, 170, 210, 250, 300),
@@ -99,7 +102,7 @@ def _climb(lab: Lab, server: Server, steps: Iterable[int]) -> Result:
     """
     best: Result | None = None
     for streams in steps:
-        load = Load(streams, ramp_s=0.8, warmup_s=lab.warmup_s, window_s=lab.window_s)
+        load = _heavy(lab, streams)
         result = lab.load(f"{streams} answers", server, load)
         if not _carried(result) and not lab.quick:
             result = lab.load(f"{streams} answers", server, load)
@@ -129,7 +132,8 @@ def _product_runs(lab: Lab) -> dict[int, list[Result]]:
 
 
 def _heavy(lab: Lab, streams: int) -> Load:
-    return Load(streams, ramp_s=1.2, warmup_s=lab.warmup_s + 0.5, window_s=lab.window_s)
+    ramp_s = streams / STARTED_PER_S
+    return Load(streams, ramp_s=ramp_s, warmup_s=ramp_s + SETTLED_S, window_s=lab.window_s)
 
 
 def _product_capacity(lab: Lab) -> Result:

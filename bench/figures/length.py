@@ -22,7 +22,7 @@ def length(lab: Lab) -> list[Outcome]:
     ratios, noise, sound = [], [], True
     with lab.product() as server:
         chats = [_long_chat(server) for _ in range(CHATS)]
-        for _ in range(1 if lab.quick else 5):
+        for _ in range(lab.rounds):
             short = _run(lab, server, SHORT, "short answers in new chats", None)
             long = _run(lab, server, LONG, "200 kB answers in long chats", chats)
             ratios.append(long.sut_us_per_chunk / short.sut_us_per_chunk)
