@@ -1,0 +1,497 @@
+"""What only the SQLite adapter promises: one owner, its files after a crash, a disk that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import apsw
+import msgspec
+import pytest
+
+from perdure.errors import Unavailable
+from perdure.model import Status
+from perdure.stores.sqlite import SqliteStore, database, migrations
+from perdure.stores.sqlite import log as log_module
+from tests.contract.stores import (
+    RUN,
+    Pen,
+    ask,
+    begin,
+    complete,
+    copy_files,
+    sound,
+    take,
+    whole,
+)
+
+ROOT = Path(__file__).parents[2]
+MIB = 1024 * 1024
+KILLS = 12
+KILLS_S = 15
+
+
+@contextlib.asynccontextmanager
+async def opened(path, synchronous="normal"):
+    store = SqliteStore(path, synchronous)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def sqlite(tmp_path):
+    async with opened(tmp_path / "perdure.db") as store:
+        yield store
+
+
+def remembered(store):
+    """Return what the store keeps in memory about running requests."""
+    return {
+        key: (live.claim_id, live.next, live.hot_first, list(live.hot))
+        for key, live in store.log.live.items()
+    }
+
+
+def memory_is_the_file(store):
+    """Check that memory holds exactly what a new start would find."""
+    before = remembered(store)
+    store.log.recover()
+    assert remembered(store) == before
+
+
+# One owner
+
+
+def start_writer(path):
+    command = [sys.executable, "-m", "tests.contract.writer", str(path)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    return process
+
+
+async def test_a_second_process_is_refused_with_a_sentence(tmp_path):
+    """Guard: the file lock; it goes with the process, however that ends."""
+    path = tmp_path / "perdure.db"
+    with start_writer(path) as process:
+        with pytest.raises(Unavailable) as refused:
+            await SqliteStore(path).open()
+        assert refused.value.code == "database_locked"
+        assert str(path) in refused.value.detail
+        process.kill()
+    async with opened(path):
+        pass
+
+
+async def test_a_second_store_in_this_process_is_refused_and_harms_nothing(sqlite):
+    """The lock belongs to a store, not to a process; the first one goes on."""
+    pen = await begin(sqlite)
+    with pytest.raises(Unavailable):
+        await SqliteStore(sqlite.db.path).open()
+    await complete(sqlite, pen)
+
+
+async def test_a_store_that_was_closed_opens_again(sqlite):
+    """The same object too, with its checkpoints."""
+    request = await ask(sqlite)
+    await sqlite.close()
+    await sqlite.close()
+    await sqlite.open()
+    assert await sqlite.request(request.id) == request
+    assert sqlite.db._thread.is_alive()
+
+
+async def test_a_folder_that_cannot_be_used_is_told(tmp_path):
+    """A start that fails says which path and what to do."""
+    (tmp_path / "perdure.db.lock").mkdir()
+    with pytest.raises(Unavailable) as refused:
+        await SqliteStore(tmp_path / "perdure.db").open()
+    assert refused.value.code == "data_dir_unusable"
+
+
+async def test_a_file_that_is_no_database_is_refused_and_unlocked(tmp_path):
+    """The lock does not outlive a failed start, and nothing is overwritten."""
+    path = tmp_path / "perdure.db"
+    path.write_bytes(b"something else entirely" * 1000)
+    for _ in range(2):
+        with pytest.raises(Unavailable) as refused:
+            await SqliteStore(path).open()
+        assert refused.value.code != "database_locked"
+    assert path.read_bytes() == b"something else entirely" * 1000
+
+
+# Crashes
+
+
+async def judge(path, shown, ended):
+    """Open what a killed process left, and check all that it had acknowledged."""
+    async with opened(path) as store:
+        for request_id, number in shown.items():
+            folded = await sound(store, request_id)
+            assert folded.sequence_number >= number
+        for request_id in ended:
+            assert (await store.request(request_id)).status is Status.COMPLETED
+        for request_id in shown.keys() - set(ended):
+            if (await store.request(request_id)).status is Status.STREAMING:
+                await store.cancel(request_id)
+                await sound(store, request_id)
+
+
+@pytest.mark.timeout(90)
+async def test_kill_9_at_random_instants_loses_nothing_that_was_acknowledged(tmp_path, rng, soak):
+    """Promise: what a method returned survives. The instants are random, the files go on."""
+    path, began = tmp_path / "perdure.db", time.monotonic()
+    for kill in range(200 if soak else KILLS):
+        shown, ended = {}, []
+        with start_writer(path) as process:
+            stop = time.monotonic() + rng.uniform(0.02, 0.4)
+            for line in process.stdout:
+                request_id, fact = line.split()
+                if fact == "end":
+                    ended.append(request_id)
+                else:
+                    shown[request_id] = int(fact)
+                if time.monotonic() > stop:
+                    process.kill()
+        assert shown
+        await judge(path, shown, ended)
+        if kill and time.monotonic() - began > KILLS_S and not soak:
+            break
+
+
+async def test_a_copy_at_any_instant_opens_with_all_that_was_committed_by_then(sqlite, tmp_path):
+    """The file and its log are whole after each commit, whatever the checkpoints do meanwhile."""
+    pens = [await begin(sqlite) for _ in range(3)]
+    for step in range(12):
+        await sqlite.append([pen.say("x" * (3000 * step + 1)) for pen in pens])
+        if step % 4 == 3:
+            sqlite.db.writer.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        before = [await whole(sqlite, pen.id) for pen in pens]
+        folder = tmp_path / f"copy-{step}"
+        folder.mkdir()
+        copy_files(sqlite.db.path, folder / "perdure.db")
+        async with opened(folder / "perdure.db") as copy:
+            assert [await whole(copy, pen.id) for pen in pens] == before
+            assert remembered(copy).keys() == remembered(sqlite).keys()
+
+
+async def test_a_copy_within_a_transaction_holds_nothing_of_it(sqlite, tmp_path):
+    """Guard: one transaction for events, claim, row and message."""
+    pen = await begin(sqlite)
+    await sqlite.append([pen.say("before")])
+    before = await whole(sqlite, pen.id)
+    finish = asyncio.ensure_future(sqlite.finish(*pen.end()))
+    copied = asyncio.ensure_future(sqlite.db.write(lambda: copy_all(sqlite.db.path, tmp_path)))
+    await asyncio.gather(finish, copied)
+    async with opened(tmp_path / "copy" / "perdure.db") as copy:
+        assert await whole(copy, pen.id) == before
+        assert (await copy.request(pen.id)).status is Status.STREAMING
+        assert (await copy.messages(pen.chat_id, "ann"))[-1].text == ""
+    assert (await sqlite.request(pen.id)).status is Status.COMPLETED
+
+
+def copy_all(path, tmp_path):
+    (tmp_path / "copy").mkdir()
+    copy_files(path, tmp_path / "copy" / "perdure.db")
+
+
+async def test_a_torn_last_write_of_the_log_costs_only_what_was_not_acknowledged(
+    sqlite, tmp_path, rng
+):
+    """Power loss in mid-write: whatever the cut leaves of the last commits is a prefix."""
+    pen = await begin(sqlite)
+    for piece in range(30):
+        await sqlite.append([pen.say(f"{piece} " * 50)])
+    events = await whole(sqlite, pen.id)
+    copy_all(sqlite.db.path, tmp_path)
+    wal = (tmp_path / "copy" / "perdure.db-wal").read_bytes()
+    for cut in range(5):
+        folder = tmp_path / f"cut-{cut}"
+        folder.mkdir()
+        copy_files(tmp_path / "copy" / "perdure.db", folder / "perdure.db")
+        torn = wal[: rng.randrange(len(wal) // 2, len(wal))] + rng.randbytes(3000)
+        (folder / "perdure.db-wal").write_bytes(torn)
+        async with opened(folder / "perdure.db") as copy:
+            if pen.id in copy.log.live:
+                kept = await whole(copy, pen.id)
+                assert events[: len(kept)] == kept
+
+
+# Bounded files
+
+
+async def test_the_journal_is_emptied_while_slow_and_fast_answers_run(sqlite, monkeypatch):
+    """Guard: old events move to segments, so that a slow answer holds back nobody's removal."""
+    monkeypatch.setattr(log_module, "SEGMENT_AGE_S", 0.0)
+    slow, fast = await begin(sqlite), await begin(sqlite)
+    rows = []
+    for step in range(200):
+        await sqlite.append([fast.say("f" * 1000)])
+        if step % 50 == 0:
+            await sqlite.append([slow.say("s")])
+        if step % 20 == 19:
+            await sqlite.prune(events_s=0, requests_s=0, chats_s=0)
+            rows.append(sqlite.db.one("SELECT count(*) FROM journal")[0])
+    assert max(rows) <= 2, rows
+    for pen in (slow, fast):
+        await sound(sqlite, pen.id)
+        await complete(sqlite, pen)
+
+
+async def test_a_busy_answer_leaves_the_journal_in_segments(sqlite):
+    """Guard: at 64 KiB an answer's events get a row of their own, without any upkeep."""
+    pen = await begin(sqlite)
+    for _ in range(40):
+        await sqlite.append([pen.say("x" * 8 * 1024)])
+    live = sqlite.log.live[pen.id]
+    assert live.hot_bytes < 2 * log_module.SEGMENT_BYTES
+    assert sqlite.db.one("SELECT count(*) FROM segment WHERE request_id = ?", pen.id)[0] >= 4
+
+
+async def test_the_write_ahead_log_stays_bounded_under_sustained_writing(sqlite, monkeypatch):
+    """Guard: the writer restarts a log that has grown over its limit."""
+    monkeypatch.setattr(database, "WAL_BYTES_MAX", MIB)
+    sizes = []
+    pen = await begin(sqlite)
+    for step in range(120):
+        await sqlite.append([pen.say("x" * 100_000)])
+        if step % 10 == 9:
+            await sqlite.prune(events_s=0, requests_s=0, chats_s=0)
+            sizes.append(Path(f"{sqlite.db.path}-wal").stat().st_size)  # noqa: ASYNC240
+    assert max(sizes) <= MIB, sizes
+    await complete(sqlite, pen)
+
+
+async def test_nothing_lies_beside_the_file_after_a_clean_end(tmp_path):
+    """A closed file is one file: it can be copied as it is."""
+    path = tmp_path / "perdure.db"
+    async with opened(path) as store:
+        await complete(store, await begin(store))
+    assert not [p.name for p in tmp_path.iterdir() if p.name.endswith(("-wal", "-shm"))]
+
+
+# Failures of the disk
+
+
+@contextlib.contextmanager
+def failing(connection, error, when):
+    """Let each statement that contains `when` fail, as a disk would."""
+
+    def trace(_cursor, sql, _bindings):
+        if when in sql:
+            raise error
+        return True
+
+    connection.exec_trace = trace
+    yield
+    connection.exec_trace = None
+
+
+@pytest.mark.parametrize("when", ["COMMIT", "INSERT INTO segment", "UPDATE"])
+@pytest.mark.parametrize("error", [apsw.FullError("full"), apsw.IOError("disk")])
+async def test_a_failed_write_is_told_to_all_and_leaves_memory_as_the_file_is(sqlite, when, error):
+    """Guard: the rollback takes memory back too; the same writes succeed once the disk is well."""
+    pens = [await begin(sqlite) for _ in range(3)]
+    waiting = await ask(sqlite)
+    await sqlite.append([pen.say("before ") for pen in pens])
+    logs = [await whole(sqlite, pen.id) for pen in pens]
+    appends, ending = [pen.say("x" * 70_000) for pen in pens[:2]], pens[2].end()
+    attempts = [
+        lambda: sqlite.append(appends),
+        lambda: sqlite.finish(*ending),
+        lambda: sqlite.cancel(waiting.id),
+        lambda: sqlite.hand_over(pens[0].id, "claim_none"),
+    ]
+    with failing(sqlite.db.writer, error, when):
+        done = await asyncio.gather(*(one() for one in attempts), return_exceptions=True)
+    assert all(isinstance(one, Unavailable) for one in done[:3]), done
+    memory_is_the_file(sqlite)
+    assert [await whole(sqlite, pen.id) for pen in pens] == logs
+    assert (await sqlite.request(waiting.id)).status is Status.QUEUED
+    assert await sqlite.append(appends) == [True, True]
+    assert await sqlite.finish(*ending)
+    memory_is_the_file(sqlite)
+    for pen in pens:
+        await sound(sqlite, pen.id)
+
+
+async def test_a_full_disk_refuses_and_then_goes_on(sqlite):
+    """`disk_full`: no partial transaction; what is there can be read."""
+    pen = await begin(sqlite)
+    await sqlite.append([pen.say("before ")])
+    log = await whole(sqlite, pen.id)
+    pages = sqlite.db.one("PRAGMA page_count")[0]
+    sqlite.db.all(f"PRAGMA max_page_count = {pages}")
+    big = pen.say("x" * MIB)
+    with pytest.raises(Unavailable) as refused:
+        await sqlite.append([big])
+    assert refused.value.code == "disk_full"
+    assert refused.value.retryable
+    memory_is_the_file(sqlite)
+    assert await whole(sqlite, pen.id) == log
+    sqlite.db.all(f"PRAGMA max_page_count = {pages + 100_000}")
+    assert await sqlite.append([big]) == [True]
+    await complete(sqlite, pen)
+    await sound(sqlite, pen.id)
+
+
+async def test_one_broken_piece_of_work_harms_nobody_in_its_commit(sqlite):
+    """Guard: a savepoint for each piece, in the file and in memory."""
+    pen, other = await begin(sqlite), await begin(sqlite)
+
+    def broken():
+        sqlite._end(pen.id, Status.CANCELLED)
+        raise ZeroDivisionError
+
+    good, bad = sqlite.finish(*other.end()), sqlite.db.write(broken)
+    done = await asyncio.gather(good, bad, return_exceptions=True)
+    assert done[0] is True
+    assert isinstance(done[1], ZeroDivisionError)
+    memory_is_the_file(sqlite)
+    await complete(sqlite, pen)
+    for request_id in (pen.id, other.id):
+        assert (await sound(sqlite, request_id)).status is Status.COMPLETED
+
+
+async def test_what_cannot_be_stored_beside_an_append_takes_no_event_with_it(sqlite):
+    """Guard: memory goes back when a later statement of the same append fails."""
+    pen = await begin(sqlite)
+    first = pen.say("so far")
+    with pytest.raises(UnicodeEncodeError):
+        await sqlite.append([msgspec.structs.replace(first, trace_id="\ud800")])
+    memory_is_the_file(sqlite)
+    assert await sqlite.append([first]) == [True]
+    await complete(sqlite, pen)
+
+
+async def test_a_failed_sync_is_fatal(sqlite):
+    """A second try can falsely succeed: nothing may be acknowledged after it."""
+    stopped: list[BaseException] = []
+    sqlite.db.on_fatal = stopped.append
+    error = apsw.exception_for(apsw.SQLITE_IOERR_FSYNC)
+    pen = await begin(sqlite)
+    with failing(sqlite.db.writer, error, "COMMIT"), pytest.raises(Unavailable):
+        await sqlite.append([pen.say("x")])
+    assert stopped == [error]
+
+
+async def test_a_rollback_that_fails_is_fatal(sqlite):
+    """Memory that cannot be compared with the file any more could use a number twice."""
+    stopped: list[BaseException] = []
+    sqlite.db.on_fatal = stopped.append
+    pen = await begin(sqlite)
+
+    def trace(_cursor, sql, _bindings):
+        if sql in ("COMMIT", "ROLLBACK"):
+            raise apsw.IOError(sql)
+        return True
+
+    sqlite.db.writer.exec_trace = trace
+    with pytest.raises(Unavailable):
+        await sqlite.append([pen.say("x")])
+    sqlite.db.writer.exec_trace = None
+    assert len(stopped) == 1
+    sqlite.db.writer.execute("ROLLBACK")
+    sqlite.log.recover()
+
+
+async def test_a_failed_read_is_told_as_ours(sqlite):
+    """Foreign errors are turned into ours at the adapter's edge."""
+    pen = await begin(sqlite)
+    with failing(sqlite.db.reader, apsw.IOError("disk"), "SELECT"):
+        for attempt in (
+            lambda: sqlite.request(pen.id),
+            lambda: sqlite.read({pen.id: -1}, 1000),
+            lambda: sqlite.requests("ann"),
+            lambda: sqlite.chats("ann"),
+            sqlite.positions,
+        ):
+            with pytest.raises(Unavailable):
+                await attempt()
+    await complete(sqlite, pen)
+
+
+async def test_a_caller_that_gives_up_disturbs_nobody_in_its_commit(sqlite):
+    """A cancelled request of a client is still written or not written as a whole."""
+    pen = await begin(sqlite)
+    impatient = asyncio.ensure_future(ask(sqlite))
+    patient = asyncio.ensure_future(sqlite.finish(*pen.end()))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert await patient
+    assert (await sqlite.counts())["queued"] in (0, 1)
+
+
+# Settings and schema
+
+
+@pytest.mark.parametrize(("synchronous", "level"), [("full", 2), ("normal", 1)])
+async def test_the_durability_that_was_asked_for_is_in_force(tmp_path, synchronous, level):
+    """`full` survives power loss: each commit is synced."""
+    async with opened(tmp_path / "perdure.db", synchronous) as store:
+        assert store.db.one("PRAGMA synchronous")[0] == level
+        assert store.db.one("PRAGMA journal_mode")[0] == "wal"
+        told = await store.check()
+        assert told["synchronous"] == synchronous
+        assert told["engine"] == "sqlite"
+        assert told["schema"] == migrations.numbered()[-1][0]
+
+
+async def test_readers_cannot_write(sqlite):
+    """Guard: `query_only`; only one connection writes."""
+    with pytest.raises(Unavailable):
+        sqlite.db.look("DELETE FROM request")
+
+
+async def test_each_migration_is_applied_once(tmp_path):
+    """A second start changes nothing."""
+    path = tmp_path / "perdure.db"
+    applied = []
+    for _ in range(2):
+        async with opened(path) as store:
+            applied.append(store.db.all("SELECT * FROM migration"))
+    assert applied[0] == applied[1]
+    assert len(applied[0]) == len(migrations.numbered())
+
+
+@pytest.mark.parametrize(
+    ("damage", "code"),
+    [
+        ("UPDATE migration SET checksum = 'other'", "schema_changed"),
+        ("INSERT INTO migration VALUES (9999, '9999_later.sql', 'x', 0)", "schema_too_new"),
+    ],
+)
+async def test_a_schema_that_is_not_ours_stops_the_start(tmp_path, damage, code):
+    """Guard: numbers and checksums; an older program must not write into a newer file."""
+    path = tmp_path / "perdure.db"
+    async with opened(path) as store:
+        store.db.all(damage)
+    for _ in range(2):
+        with pytest.raises(Unavailable) as refused:
+            await SqliteStore(path).open()
+        assert refused.value.code == code
+
+
+async def test_a_running_request_goes_on_after_a_start_under_its_claim(tmp_path):
+    """Recovery: claim, next number and the events that lie in no segment."""
+    path = tmp_path / "perdure.db"
+    async with opened(path) as store:
+        pen = await begin(store)
+        await store.append([pen.say("x" * 100_000)])
+        await store.append([pen.say("hot")])
+        await store.hand_over(pen.id, pen.claim.claim_id)
+        pen = Pen(await take(store, pen.id))
+        await store.append([pen.say("so far ")])
+        before = remembered(store)
+    async with opened(path) as store:
+        assert remembered(store) == before
+        await complete(store, pen, "and on")
+        assert (await sound(store, pen.id)).text() == "so far and on"
+        assert await store.admit(RUN) == []
