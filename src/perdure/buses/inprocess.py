@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable
+
+log = logging.getLogger("perdure.bus")
 
 
 class InProcessBus:
@@ -13,9 +16,14 @@ class InProcessBus:
 
     async def publish(self, topics: Iterable[str]) -> None:
         woken = list(topics)
-        if woken:
-            for listener in self._listeners:
+        if not woken:
+            return
+        for listener in list(self._listeners):
+            try:
                 listener(woken)
+            except Exception:
+                # Whoever rings has just committed and must go on, whatever a reader's bug does.
+                log.exception("a listener broke")
 
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
         self._listeners.append(listener)
