@@ -5,13 +5,15 @@ An item has parts; text streams into a part. The arguments of a tool call count 
 
 from __future__ import annotations
 
-import io
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from perdure.model import JSON
+
+PACKED_BYTES = 8 * 1024
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -73,6 +75,28 @@ ARGUMENTS = Shape(
 SHAPES: Mapping[str, Shape] = {shape.part: shape for shape in (TEXT, REFUSAL, SUMMARY)}
 
 
+class GrowingText:
+    """Text that only grows. All but its end is kept compressed: every running answer has one."""
+
+    __slots__ = ("_end", "_packed")
+
+    def __init__(self, text: str = "") -> None:
+        self._packed: list[bytes] = []
+        self._end = bytearray()
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """Add text without lone surrogates."""
+        self._end += text.encode()
+        if len(self._end) >= PACKED_BYTES:
+            self._packed.append(zlib.compress(self._end, 1))
+            self._end = bytearray()
+
+    def getvalue(self) -> str:
+        """Return the whole text."""
+        return (b"".join(map(zlib.decompress, self._packed)) + self._end).decode()
+
+
 class Part:
     """A piece of an item into which text streams; knows which of its `.done` events were told."""
 
@@ -83,8 +107,7 @@ class Part:
         self.head = head
         self.text_done = False
         self.done = False
-        self.text = io.StringIO()
-        self.text.write(head.get(shape.field) or "")
+        self.text = GrowingText(head.get(shape.field) or "")
 
     def annotate(self, annotation: Any) -> int:
         """Add a citation and return its place; what `json` returned before stays as it was."""

@@ -186,7 +186,7 @@ class Database:
             f"synchronous = {self.synchronous}",
             "wal_autocheckpoint = 0",
             "temp_store = MEMORY",
-            "cache_size = -16384",
+            "cache_size = -4096",
             f"query_only = {int(read_only)}",
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
