@@ -322,8 +322,7 @@ class Builder:
             self._open_call(self._calls.next())
 
     def _in_mid_call(self) -> bool:
-        if self._log.pieces:
-            self._log.flush()
+        self._log.flush()
         item = self._log.open
         return item is not None and item.is_call and self._calls.half(item)
 
@@ -344,8 +343,7 @@ class Builder:
     def _close_item(self, judge: Judge) -> None:
         self._streams = None
         if self._log.open is not None:
-            if self._log.pieces:
-                self._log.flush()
+            self._log.flush()
             self._log.close({"status": judge(self._log.open.json())})
 
 

@@ -6,7 +6,7 @@ An item has parts; text streams into a part. The arguments of a tool call count 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -179,9 +179,8 @@ class Item:
         return {**self.head, self.parts[0].shape.parts: [part.json() for part in self.parts]}
 
     def copy(self) -> Item:
-        """Return an independent item in the same state."""
+        """Return an open item's independent twin."""
         twin = Item(self.index, self.group, self.head)
-        twin.done = self.done
         twin.parts = [part.copy() for part in self.parts]
         return twin
 
@@ -223,13 +222,13 @@ def _broken_call(item: JSON) -> bool:
     )
 
 
-def counted(items: Iterable[Item], group: int) -> list[JSON]:
+def counted(items: Collection[Item], group: int) -> list[JSON]:
     """Return a group's items without tool calls that broke off in mid-arguments."""
     outputs = (item.json() for item in items if item.group == group)
     return [output for output in outputs if not _broken_call(output)]
 
 
-def answer(items: Iterable[Item]) -> list[JSON]:
+def answer(items: Collection[Item]) -> list[JSON]:
     """Return the items that count: those of the latest attempt that has any.
 
     Attempts that continue one another share a group and count together.
@@ -237,16 +236,14 @@ def answer(items: Iterable[Item]) -> list[JSON]:
     return _latest(items)[1]
 
 
-def next_group(items: Iterable[Item], *, continued: bool) -> int:
+def next_group(items: Collection[Item], *, continued: bool) -> int:
     """Return the group of a new attempt's items: a new one, or the one that it continues."""
-    items = list(items)
     group = _latest(items)[0] if continued else 0
     return group or max((item.group for item in items), default=0) + 1
 
 
-def _latest(items: Iterable[Item]) -> tuple[int, list[JSON]]:
+def _latest(items: Collection[Item]) -> tuple[int, list[JSON]]:
     """Return the latest group in which anything counts, and what counts; group 0 = none."""
-    items = list(items)
     for group in sorted({item.group for item in items}, reverse=True):
         output = counted(items, group)
         if output:

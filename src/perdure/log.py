@@ -43,8 +43,7 @@ class Log:
 
     def emit(self, name: str, fields: JSON) -> None:
         """Add an event, after the text that waits."""
-        if self.pieces:
-            self.flush()
+        self.flush()
         self._push(encode({"type": name, "sequence_number": self.next, **fields}))
 
     def emit_content(self, name: str, fields: JSON) -> None:
@@ -58,7 +57,9 @@ class Log:
         self.pieces_characters += len(text)
 
     def flush(self) -> None:
-        """Make one event of the text that waits."""
+        """Make one event of the text that waits, if any."""
+        if not self.pieces:
+            return
         text = "".join(self.pieces)
         self.pieces.clear()
         self.pieces_characters = 0
@@ -72,8 +73,7 @@ class Log:
 
     def take(self) -> list[bytes]:
         """Return the events since the last call."""
-        if self.pieces:
-            self.flush()
+        self.flush()
         events = self.events
         self.events = []
         self.events_bytes = 0
@@ -99,8 +99,6 @@ class Log:
 
     def annotate(self, annotation: JSON) -> None:
         """Add a citation to the open part."""
-        if self.pieces:
-            self.flush()
         annotation = clean(annotation)
         index = self._item().parts[-1].annotate(annotation)
         fields = {**self._place(), "annotation_index": index, "annotation": annotation}
@@ -108,8 +106,7 @@ class Log:
 
     def close_part(self) -> None:
         """Tell the open part's whole text, then that it is done."""
-        if self.pieces:
-            self.flush()
+        self.flush()
         item, place = self._item(), self._place()
         part = item.parts[-1]
         shape = part.shape

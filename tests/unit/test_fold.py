@@ -351,6 +351,12 @@ def test_items_of_kinds_that_we_do_not_make_are_rebuilt_as_they_are():
     foreign = [
         {"type": "mcp_approval_request", "id": "mcpr_1", "name": "rm"},
         {
+            "type": "reasoning",
+            "id": "rs_1",
+            "summary": [],
+            "content": [{"type": "reasoning_text", "text": "hm"}],
+        },
+        {
             "type": "message",
             "id": "msg_1",
             "role": "assistant",
