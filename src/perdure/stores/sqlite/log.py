@@ -220,7 +220,8 @@ class Log:
             if size >= bytes_max:
                 break
         rows.close()
-        return events
+        # The last segment tells the whole text four times: cut within it, too.
+        return _within(events, bytes_max)
 
     def slice(self, request_id: str, after: int, bytes_max: int, ended_at: int | None) -> Slice:
         """Return a slice; `ended_at` is the number after the last event of an ended request."""
