@@ -140,6 +140,12 @@ class Journal:
             for writer, _ in taken:
                 writer.lose(error)
             return
+        except Exception:
+            # A bug below costs these runs their claim, never the process its journal.
+            log.exception("the store broke on an append")
+            for writer, _ in taken:
+                writer.lose(Unavailable("The answer could not be stored."))
+            return
         for (writer, _), good in zip(taken, verdicts, strict=True):
             if not good:
                 detail = f"{writer.request_id} belongs to somebody else now."
