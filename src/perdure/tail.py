@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from perdure.errors import NotFound, PerdureError
+from perdure.errors import Gone, NotFound, PerdureError
 from perdure.events import kind
 from perdure.fold import Fold
 from perdure.model import JSON, Status
@@ -204,11 +204,13 @@ class Tails:
     Args:
         store: what is durable.
         bus: who rings.
+        reread_s: how long a lost wake-up may go unnoticed.
 
     """
 
-    def __init__(self, store: RequestStore, bus: Bus) -> None:
+    def __init__(self, store: RequestStore, bus: Bus, reread_s: float = REREAD_S) -> None:
         self._store = store
+        self._reread_s = reread_s
         self._tails: dict[str, _Tail] = {}
         self._dirty: set[str] = set()
         self._rung = asyncio.Event()
@@ -297,6 +299,9 @@ class Tails:
         if tail.next is None:
             tail.next = slice_.last + 1
             tail.ended = slice_.ended
+            if request_id in self._dirty:
+                # It rang while this first read was under way: only now is it known where to go on.
+                self._rung.set()
         return Batch(slice_.first, slice_.events, ended=ended) if slice_.events else None
 
     def _ring(self, topics: Collection[str]) -> None:
@@ -309,7 +314,7 @@ class Tails:
         """Read for all rung tails at once; for all of them when nobody rang for a while."""
         while True:
             try:
-                async with asyncio.timeout(REREAD_S):
+                async with asyncio.timeout(self._reread_s):
                     await self._rung.wait()
                 dirty, self._dirty = self._dirty, set()
             except TimeoutError:
@@ -319,14 +324,12 @@ class Tails:
                 await self._read(dirty)
             except PerdureError as error:
                 log.warning("cannot read for the streams, will try again: %s", error)
-                await asyncio.sleep(REREAD_S)
+                await asyncio.sleep(self._reread_s)
 
     async def _read(self, request_ids: set[str]) -> None:
-        cursors = {
-            request_id: tail.next - 1
-            for request_id in request_ids
-            if (tail := self._tails.get(request_id)) is not None and tail.next is not None
-        }
+        tails = {key: tail for key in request_ids if (tail := self._tails.get(key)) is not None}
+        self._dirty |= {key for key, tail in tails.items() if tail.next is None}
+        cursors = {key: tail.next - 1 for key, tail in tails.items() if tail.next is not None}
         slices = await self._store.read(cursors, READ_BYTES)
         for request_id in cursors.keys() - slices.keys():
             if (tail := self._tails.get(request_id)) is not None:
@@ -348,7 +351,8 @@ class Tails:
                 for waiter, deadline in list(tail.waiters.items()):
                     if deadline <= now:
                         del tail.waiters[waiter]
-                        waiter.set_result(False)
+                        if not waiter.done():
+                            waiter.set_result(False)
 
 
 class Snapshots:
@@ -363,7 +367,12 @@ class Snapshots:
         fold, lock = self._folds.setdefault(request_id, (Fold(), asyncio.Lock()))
         self._folds.move_to_end(request_id)
         async with lock:
-            await self._advance(request_id, fold)
+            try:
+                await self._advance(request_id, fold)
+            except Gone:
+                # Folded in part long ago, and pruned since: the answer is told again from 0.
+                fold = Fold()
+                await self._advance(request_id, fold)
         if fold.ended:
             self._folds.pop(request_id, None)
         while len(self._folds) > SNAPSHOTS_MAX:
