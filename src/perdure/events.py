@@ -193,7 +193,7 @@ class Builder:
             case Usage():
                 self.usage = _usage(delta)
             case Trace():
-                self.trace_id = delta.trace_id
+                self.trace_id = clean(delta.trace_id)
             case Finish():
                 self.finish_reason = delta.reason
 
