@@ -137,7 +137,9 @@ class Runner:
             await self._bus.publish([Topic.events(request_id), Topic.chats(claim.request.user_id)])
             await self._answer(run)
         finally:
-            del self.runs[request_id]
+            if self.runs.get(request_id) is run:
+                # Else it was taken over, and a later run of the same request is under way.
+                del self.runs[request_id]
             await self._bus.publish([Topic.chats(claim.request.user_id)])
 
     async def _answer(self, run: Run) -> None:
@@ -195,7 +197,7 @@ class Runner:
         """Open a new attempt after a drop in mid-answer, or raise the error."""
         agent = run.agent
         allowed = agent.recovery != "fail" and run.attempt < agent.attempts_max
-        if error.code != "upstream_dropped" or not allowed:
+        if error.code != "upstream_dropped" or not error.retryable or not allowed:
             raise error
         run.attempt += 1
         run.builder.in_progress(run.attempt, error.code)
