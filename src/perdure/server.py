@@ -14,10 +14,12 @@ import signal
 import socket
 import sys
 from types import FrameType
+from typing import Any
 
 import uvicorn
 import uvloop
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from perdure.core import Core
 from perdure.errors import PerdureError, SettingsError
@@ -64,6 +66,21 @@ class Server(uvicorn.Server):
             self.should_exit = True
 
 
+class Connection(HttpToolsProtocol):
+    """uvicorn's HTTP connection, which shows streams its socket.
+
+    A stream writes each batch straight to it: the way through all layers of the application costs
+    more than the event itself.
+    """
+
+    def on_headers_complete(self) -> None:
+        """Begin the answer. Only a chunked body has frames of its own, as HTTP/1.1 makes them."""
+        if self.parser.get_http_version() == "1.1":
+            extensions: dict[str, Any] = {"perdure.transport": self.transport}
+            self.scope["extensions"] = extensions
+        super().on_headers_complete()
+
+
 class _Routine(logging.Filter):
     """Drops uvicorn's complaint about streams that are aborted on purpose."""
 
@@ -99,7 +116,7 @@ async def _serve(core: Core, app: FastAPI) -> None:
 def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         loop="none",
         ws="websockets-sansio",
         lifespan="off",

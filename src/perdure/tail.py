@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -80,10 +81,24 @@ class Snapshot(msgspec.Struct, frozen=True):
     output: list[JSON]
 
 
+Sink = Callable[[Batch], bool]
+"""Takes a batch at once and returns True, or takes nothing of it and returns False."""
+
+
 class _Tail:
     """The newest events of one request, and who waits for more."""
 
-    __slots__ = ("batches", "ended", "held", "lost", "next", "readers", "waiters")
+    __slots__ = (
+        "batches",
+        "ended",
+        "held",
+        "listeners",
+        "lost",
+        "moved_at",
+        "next",
+        "readers",
+        "waiters",
+    )
 
     def __init__(self) -> None:
         self.batches: deque[Batch] = deque()
@@ -92,7 +107,9 @@ class _Tail:
         self.ended = False
         self.lost = False
         self.readers = 0
+        self.moved_at = 0.0
         self.waiters: dict[asyncio.Future[bool], float] = {}
+        self.listeners: list[Reader] = []
 
     def extend(self, slice_: Slice) -> None:
         """Take what was read after `next`, and wake the readers."""
@@ -107,13 +124,21 @@ class _Tail:
             self.next = following
             while self.held > HELD_BYTES and len(self.batches) > 1:
                 self.held -= self.batches.popleft().size
-        if slice_.events or self.ended:
+            if self.listeners:
+                self._tell(batch)
+        if self.waiters and (slice_.events or self.ended):
             self.wake(more=True)
+
+    def _tell(self, batch: Batch) -> None:
+        """Give a batch to all who listen; those who do not take it read it later themselves."""
+        self.moved_at = time.monotonic()
+        self.listeners = [reader for reader in self.listeners if reader.hear(batch)]
 
     def lose(self) -> None:
         """Tell the readers that the request was deleted."""
         self.lost = True
         self.wake(more=True)
+        self.hush()
 
     async def wait(self, idle_s: float) -> bool:
         """Wait for more; False when nothing came for `idle_s`."""
@@ -132,6 +157,16 @@ class _Tail:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(more)
+
+    def hush(self, now: float | None = None) -> None:
+        """Resume all who listen, or with `now` those who heard nothing for too long."""
+        staying = []
+        for reader in self.listeners:
+            if now is not None and not reader.bored(now, self.moved_at):
+                staying.append(reader)
+            else:
+                reader.resume(idle=now is not None)
+        self.listeners = staying
 
     def find(self, number: int) -> Batch | None:
         """Return the held batch that goes on at `number`, None when it is not held."""
@@ -153,7 +188,17 @@ class Reader:
 
     """
 
-    __slots__ = ("_request_id", "_tail", "_tails", "ended", "position")
+    __slots__ = (
+        "_idle_s",
+        "_listening",
+        "_request_id",
+        "_since",
+        "_sink",
+        "_tail",
+        "_tails",
+        "ended",
+        "position",
+    )
 
     def __init__(self, tails: Tails, request_id: str, tail: _Tail, position: int) -> None:
         self.position = position
@@ -161,6 +206,9 @@ class Reader:
         self._tails = tails
         self._request_id = request_id
         self._tail = tail
+        self._sink: Sink | None = None
+        self._listening: asyncio.Future[bool] | None = None
+        self._since = self._idle_s = 0.0
 
     async def read(self, idle_s: float) -> Batch | None:
         """Return what is durable behind the position, waiting for some.
@@ -186,6 +234,45 @@ class Reader:
                 return None
         detail = "The server is stopping; attach again from your cursor."
         raise Drained(detail)
+
+    async def listen(self, sink: Sink, idle_s: float) -> bool:
+        """Give new batches to `sink` as they become durable, without resuming the caller.
+
+        Returns at once unless everything durable was read; else when `sink` took no more, the log
+        ended, or there is something that `read` tells. True: nothing came for `idle_s`.
+        """
+        tail = self._tail
+        if tail.next != self.position or tail.ended or tail.lost or self._tails.draining:
+            return False
+        self._sink, self._idle_s, self._since = sink, idle_s, time.monotonic()
+        self._listening = asyncio.get_running_loop().create_future()
+        tail.listeners.append(self)
+        try:
+            return await self._listening
+        finally:
+            self._listening = None
+            if self in tail.listeners:
+                tail.listeners.remove(self)
+
+    def hear(self, batch: Batch) -> bool:
+        """Pass a batch on; tell whether to go on listening."""
+        if self._sink is None or not self._sink(batch):
+            self.resume(idle=False)
+            return False
+        self.position = batch.following
+        if batch.ended:
+            self.ended = True
+            self.resume(idle=False)
+        return not batch.ended
+
+    def bored(self, now: float, moved_at: float) -> bool:
+        """Tell whether nothing came for too long."""
+        return now - max(moved_at, self._since) >= self._idle_s
+
+    def resume(self, *, idle: bool) -> None:
+        """Let `listen` return."""
+        if self._listening is not None and not self._listening.done():
+            self._listening.set_result(idle)
 
     async def _ready(self) -> Batch | None:
         """Return what can be read without waiting for more to happen."""
@@ -239,6 +326,7 @@ class Tails:
         self.draining = True
         for tail in self._tails.values():
             tail.wake(more=True)
+            tail.hush()
 
     @contextmanager
     def reader(self, request_id: str, after: int) -> Iterator[Reader]:
@@ -348,6 +436,7 @@ class Tails:
             await asyncio.sleep(1)
             now = loop.time()
             for tail in list(self._tails.values()):
+                tail.hush(time.monotonic())
                 for waiter, deadline in list(tail.waiters.items()):
                     if deadline <= now:
                         del tail.waiters[waiter]

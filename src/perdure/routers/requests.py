@@ -29,7 +29,7 @@ from perdure.routers.given import (
     known,
 )
 from perdure.routers.problems import responses
-from perdure.routers.streams import EventStream, framed
+from perdure.routers.streams import LogStream
 from perdure.tail import Drained
 
 router = APIRouter(prefix="/api", tags=["requests"], route_class=JsonRoute)
@@ -69,7 +69,7 @@ async def invoke(
     accepted = await core.acceptance.ask(_question(body, person.user_id, key))
     headers = _accepted_headers(accepted)
     if wants_stream(request.headers.get("accept", "")):
-        return EventStream(core, framed(core, accepted.request.id, -1), headers)
+        return LogStream(core, accepted.request.id, -1, headers)
     return shapes.answer(shapes.AcceptedRequest.of(accepted.request), 202, headers)
 
 

@@ -20,6 +20,7 @@ from perdure.core import Core
 from perdure.errors import PerdureError, Unavailable
 from perdure.routers.given import After, LastEventId, RequestId, Running, Who, cursor_of
 from perdure.routers.problems import responses
+from perdure.tail import Batch, Reader
 
 router = APIRouter(tags=["streams"])
 
@@ -35,8 +36,11 @@ HEADERS = {
 LOOK_S = 1.0
 """How often a busy stream looks whether its reader is still there."""
 LAST_WORDS_S = 1.0
+WRITE_BUFFER_BYTES = 64 * 1024
+"""What a socket may have waiting before its reader has to be waited for."""
 
-Ending = Literal["ended", "window", "cut"]
+Ending = Literal["ended", "window", "cut", "dropped"]
+"""`cut`: without a proper end; `dropped`: also without what the reader has not taken yet."""
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -89,35 +93,18 @@ async def stream(
     row = await core.store.request(request_id, person.user_id)
     cursor = cursor_of(last_event_id, after)
     refuse_draining(core)
-    pieces = framed(core, row.id, cursor)
-    if not row.status.terminal:
-        return EventStream(core, pieces)
-    if cursor >= row.sequence_number:
-        return Response(status_code=204)
-    # A finished log answers at once: what is pruned must be told before the headers are.
-    first = await anext(pieces, b"")
-    return EventStream(core, _again(first, pieces))
+    if row.status.terminal:
+        if cursor >= row.sequence_number:
+            return Response(status_code=204)
+        # What is pruned must be told before the headers are sent: this read raises `Gone`.
+        await core.store.read({row.id: cursor}, 1)
+    return LogStream(core, row.id, cursor)
 
 
 def refuse_draining(core: Core) -> None:
     """Raise `Unavailable` when this process is about to stop."""
     if core.draining:
         raise Unavailable("The server is being restarted.", code="draining")
-
-
-async def framed(core: Core, request_id: str, after: int) -> AsyncGenerator[bytes]:
-    """Yield a request's batches after a cursor as they were framed for all readers.
-
-    A comment comes where nothing else did for `keepalive_s`.
-    """
-    idle_s = patience_s(core)
-    with core.tails.reader(request_id, after) as reader:
-        while not reader.ended:
-            batch = await reader.read(idle_s)
-            if batch is not None:
-                yield batch.sse()
-            elif not reader.ended:
-                yield KEEPALIVE
 
 
 def patience_s(core: Core) -> float:
@@ -129,17 +116,70 @@ def patience_s(core: Core) -> float:
     return max(keepalive_s - 1, keepalive_s / 2)
 
 
-async def _again(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    """Yield a piece that was read ahead, then the others."""
-    async with aclosing(rest):
-        yield first
-        async for piece in rest:
-            yield piece
-
-
 def retry_hint() -> bytes:
     """Return the SSE line that spreads reconnects over some seconds."""
     return b"retry: %d\n\n" % random.randint(500, 3000)  # noqa: S311 no secret
+
+
+class Outlet:
+    """Where a stream's bytes go, and the clock of who takes them.
+
+    Args:
+        scope, send: of the call.
+        core: for its settings.
+        leaving: done when the reader has gone away.
+
+    """
+
+    def __init__(self, scope: Scope, send: Send, core: Core, leaving: asyncio.Task[None]) -> None:
+        loop = asyncio.get_running_loop()
+        settings = core.settings
+        self.window_end = loop.time() + (settings.stream_max_s or float("inf"))
+        self.deadline = asyncio.timeout_at(self.window_end)
+        self._patience_s = settings.keepalive_s + settings.stream_write_timeout_s
+        self._leaving = leaving
+        self._look_at = 0.0
+        self._loop = loop
+        self._send = send
+        extensions = scope.get("extensions") or {}
+        self._transport: asyncio.WriteTransport | None = extensions.get("perdure.transport")
+
+    async def put(self, piece: bytes) -> bool:
+        """Send a piece, waiting for a slow reader; False: the reader has gone away."""
+        now = self._loop.time()
+        if now >= self._look_at:
+            if self._leaving.done():
+                return False
+            self.deadline.reschedule(min(now + self._patience_s, self.window_end))
+            self._look_at = now + LOOK_S
+        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        return True
+
+    async def listen(self, reader: Reader, idle_s: float) -> bool:
+        """Let new batches go straight to the socket, as long as it takes them; True: none came."""
+        if self._transport is None:
+            return False
+        self._look_at = 0.0
+        self.deadline.reschedule(self.window_end)
+        return await reader.listen(self._write, idle_s)
+
+    def _write(self, batch: Batch) -> bool:
+        """Write a batch as an HTTP chunk, as the server would; a full socket waits in `put`."""
+        transport = self._transport
+        if (
+            transport is None
+            or transport.is_closing()
+            or transport.get_write_buffer_size() > WRITE_BUFFER_BYTES
+        ):
+            return False
+        frames: bytes = batch.sse()
+        transport.write(b"%x\r\n%b\r\n" % (len(frames), frames))
+        return True
+
+    def abort(self) -> None:
+        """Drop the connection with what it has not taken yet; else the server does in the end."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class EventStream(Response):
@@ -158,7 +198,7 @@ class EventStream(Response):
     def __init__(
         self,
         core: Core,
-        pieces: AsyncGenerator[bytes],
+        pieces: AsyncGenerator[bytes] | None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(headers={**HEADERS, **(headers or {})})
@@ -173,26 +213,24 @@ class EventStream(Response):
         )
         await send(_body(HELLO))
         leaving = asyncio.create_task(_left(receive))
+        outlet = Outlet(scope, send, self.core, leaving)
         try:
-            ending = await self._follow(send, leaving)
+            ending = await self._follow(outlet, send)
         finally:
             leaving.cancel()
-        if ending == "cut":
-            _abort(scope)
-        else:
+        if ending == "dropped":
+            outlet.abort()
+        elif ending != "cut":
             await _last(send, _body(b"", more=False))
 
-    async def _follow(self, send: Send, leaving: asyncio.Task[None]) -> Ending:
+    async def _follow(self, outlet: Outlet, send: Send) -> Ending:
         """Send pieces until the end; return how it ended."""
-        loop = asyncio.get_running_loop()
-        window_s = self.core.settings.stream_max_s
-        window_end = loop.time() + window_s if window_s else float("inf")
         try:
-            async with asyncio.timeout_at(window_end) as deadline:
-                return await self._send_all(send, leaving, deadline, window_end)
+            async with outlet.deadline:
+                return "ended" if await self.fill(outlet) else "dropped"
         except TimeoutError:
-            if loop.time() < window_end:
-                return "cut"
+            if asyncio.get_running_loop().time() < outlet.window_end:
+                return "dropped"
             await _last(send, _body(retry_hint()))
             return "window"
         except PerdureError:
@@ -200,27 +238,46 @@ class EventStream(Response):
             await _last(send, _body(retry_hint()))
             return "cut"
 
-    async def _send_all(
-        self,
-        send: Send,
-        leaving: asyncio.Task[None],
-        deadline: asyncio.Timeout,
-        window_end: float,
-    ) -> Ending:
-        loop = asyncio.get_running_loop()
-        settings = self.core.settings
-        patience_s = settings.keepalive_s + settings.stream_write_timeout_s
-        look_at = 0.0
+    async def fill(self, outlet: Outlet) -> bool:
+        """Send the whole body; False: the reader has gone away."""
+        if self.pieces is None:
+            return True
         async with aclosing(self.pieces) as pieces:
             async for piece in pieces:
-                now = loop.time()
-                if now >= look_at:
-                    if leaving.done():
-                        return "cut"
-                    deadline.reschedule(min(now + patience_s, window_end))
-                    look_at = now + LOOK_S
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-        return "ended"
+                if not await outlet.put(piece):
+                    return False
+        return True
+
+
+class LogStream(EventStream):
+    """The log of one request after a cursor; a comment where nothing came for `keepalive_s`."""
+
+    def __init__(
+        self,
+        core: Core,
+        request_id: str,
+        after: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(core, None, headers)
+        self.request_id = request_id
+        self.after = after
+
+    async def fill(self, outlet: Outlet) -> bool:
+        """Read what is behind, then let what is new go straight through."""
+        idle_s = patience_s(self.core)
+        with self.core.tails.reader(self.request_id, self.after) as reader:
+            while not reader.ended:
+                idle = await outlet.listen(reader, idle_s)
+                batch = None if idle else await reader.read(idle_s)
+                if not await self._put(outlet, reader, batch):
+                    return False
+        return True
+
+    async def _put(self, outlet: Outlet, reader: Reader, batch: Batch | None) -> bool:
+        if batch is not None:
+            return await outlet.put(batch.sse())
+        return reader.ended or await outlet.put(KEEPALIVE)
 
 
 def _body(body: bytes, *, more: bool = True) -> Message:
@@ -240,10 +297,3 @@ async def _left(receive: Receive) -> None:
     """Return when the reader has gone away."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _abort(scope: Scope) -> None:
-    """Drop the connection now where the server lets us; else it does when the app returns."""
-    abort = scope.get("extensions", {}).get("perdure.abort")
-    if abort is not None:
-        abort()
