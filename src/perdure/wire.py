@@ -35,8 +35,8 @@ def kind(event: bytes) -> str:
 def number(event: bytes) -> int:
     """Return an encoded event's sequence number."""
     start = event.index(b'"', _TYPE) + _NUMBER
-    end = event.find(b",", start)
-    return int(event[start:end] if end > 0 else event[start:-1])
+    # Without a further field `find` gives -1, which leaves out the closing brace.
+    return int(event[start : event.find(b",", start)])
 
 
 def is_terminal(event: bytes) -> bool:

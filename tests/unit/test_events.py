@@ -3,6 +3,7 @@
 import importlib
 import json
 import time
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -553,6 +554,22 @@ def test_a_delta_costs_the_same_in_a_long_answer():
     short = min(cost_s() for _ in REDOS)
     writer.add(Text("a" * 2_000_000))
     assert min(cost_s() for _ in REDOS) < 5 * short
+
+
+def test_a_long_answer_in_progress_takes_little_memory():
+    tracemalloc.start()
+    try:
+        writer = begun()
+        for number in range(20_000):
+            writer.add(Text(f"word {number} "))
+            writer.take()
+        bytes_held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert writer.text_bytes > 200_000
+    assert bytes_held < writer.text_bytes / 2
+    closing = writer.end(COMPLETED)
+    assert closing.text == "".join(f"word {number} " for number in range(20_000))
 
 
 # What the agent tells beside its text
