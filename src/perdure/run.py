@@ -30,12 +30,16 @@ class Run:
         self.handing_over = False
         self.asking = False
         self.ending = False
+        self.noted = False
+        self.heard = 0
         self.touched = self.started = time.monotonic()
+        self._seen = 0
         self._trace_id: str | None = None
         self._attempt = self.attempt
 
     def take(self) -> Append | None:
         """Return what is new since the last take, numbered."""
+        self.noted = False
         first = self.builder.first
         events = self.builder.take()
         trace_id, self._trace_id = self._new_trace(), self.builder.trace_id
@@ -101,6 +105,8 @@ class Run:
 
     def overdue(self, now: float) -> UpstreamError | None:
         """Return the time limit that is passed, if one is; waiting to retry is not silence."""
+        if self.heard != self._seen:
+            self._seen, self.touched = self.heard, now
         agent, silent = self.agent, now - self.touched
         if now - self.started > agent.total_timeout_s:
             return _too_long("total_timeout", "took longer than", agent.total_timeout_s)

@@ -24,6 +24,8 @@ log = logging.getLogger("perdure.runner")
 
 PENDING_BYTES_MAX = 64 * 1024
 """Bytes that a run may have waiting for the store before it must wait itself."""
+CHECK_EVERY = 16
+"""Deltas between two looks at how much waits and how long the answer is."""
 SWEEP_S = 0.25
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 8.0
@@ -229,19 +231,26 @@ class Runner:
 
     async def _record(self, run: Run, deltas: AsyncIterator[Delta]) -> bool:
         """Put each delta into the log; tell whether the answer was finished."""
-        finished = False
         builder, journal = run.builder, self._journal
         async for delta in deltas:
             builder.add(delta)
-            run.touched = time.monotonic()
-            journal.note(run)
-            finished = finished or type(delta) is Finish
-            if builder.pending > PENDING_BYTES_MAX:
-                await journal.flushed()
-            if builder.text_bytes > self._answer_bytes_max:
-                detail = f"The answer is longer than {self._answer_bytes_max} bytes."
-                raise UpstreamError(detail, code="answer_too_large")
-        return finished
+            run.heard += 1
+            if not run.noted:
+                run.noted = True
+                journal.note(run)
+            if type(delta) is Finish:
+                return True
+            if run.heard % CHECK_EVERY == 0:
+                await self._check(run)
+        return False
+
+    async def _check(self, run: Run) -> None:
+        """Hold back a run that is faster than the store; end one that says too much."""
+        if run.builder.pending > PENDING_BYTES_MAX:
+            await self._journal.flushed()
+        if run.builder.text_bytes > self._answer_bytes_max:
+            detail = f"The answer is longer than {self._answer_bytes_max} bytes."
+            raise UpstreamError(detail, code="answer_too_large")
 
     async def _sweep(self) -> None:
         """Stop runs that passed a time limit: one timer for all."""

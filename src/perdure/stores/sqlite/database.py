@@ -128,7 +128,8 @@ class Database:
             return
         try:
             self.writer.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(work) for work, _ in batch]
+            attempt = self._attempt if len(batch) > 1 else self._attempt_alone
+            outcomes = [attempt(work) for work, _ in batch]
             self.writer.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - every submitter is told, nothing is swallowed
             self._give_up(batch, error)
@@ -140,6 +141,15 @@ class Database:
                 future.set_result(result)
             else:
                 future.set_exception(problem)
+
+    def _attempt_alone(self, work: Work[Any]) -> tuple[Any, Exception | None]:
+        """Run the only piece of work of a transaction: when it fails, all of it is undone."""
+        try:
+            return work(), None
+        except PerdureError as error:
+            self.writer.execute("ROLLBACK")
+            self.writer.execute("BEGIN")
+            return None, error
 
     def _attempt(self, work: Work[Any]) -> tuple[Any, Exception | None]:
         """Run one piece of work in a savepoint; a failed statement of the disk fails the batch."""

@@ -23,6 +23,8 @@ from perdure.ports import Append, Slice
 SEGMENT_BYTES = 64 * 1024
 SEGMENT_AGE_S = 15.0
 """Older events leave the journal, so that a slow answer does not hold back its removal."""
+FEW = 8
+"""Events that are not worth measuring before they are handed out."""
 SEGMENTS_PER_FLUSH = 4
 """Bound of the extra work that one commit takes on when many answers grow alike."""
 
@@ -189,13 +191,6 @@ class Log:
 
     # --- reading ---
 
-    def read(self, request_id: str, after: int, bytes_max: int) -> list[bytes]:
-        """Return durable events after a number, from memory or from segments."""
-        live = self.live.get(request_id)
-        if live is not None and after + 1 >= live.hot_first:
-            return _within(live.hot[after + 1 - live.hot_first :], bytes_max)
-        return self._from_segments(request_id, after, bytes_max)
-
     def whole(self, request_id: str) -> list[bytes]:
         """Return a request's whole log; inside or outside of a transaction."""
         rows = self._writer.execute(
@@ -226,14 +221,21 @@ class Log:
     def slice(self, request_id: str, after: int, bytes_max: int, ended_at: int | None) -> Slice:
         """Return a slice; `ended_at` is the number after the last event of an ended request."""
         live = self.live.get(request_id)
-        following = self.read(request_id, after, bytes_max)
-        last = (live.next if live else ended_at or after + 1 + len(following)) - 1
-        return Slice(first=after + 1, events=following, last=last, ended=ended_at is not None)
+        if live is None:
+            following = self._from_segments(request_id, after, bytes_max)
+            last = (ended_at or after + 1 + len(following)) - 1
+            return Slice(after + 1, following, last, ended_at is not None)
+        start = after + 1 - live.hot_first
+        if start < 0:
+            following = self._from_segments(request_id, after, bytes_max)
+        else:
+            following = _within(live.hot[start:], bytes_max)
+        return Slice(after + 1, following, live.next - 1, ended=False)
 
 
 def _within(events: list[bytes], bytes_max: int) -> list[bytes]:
     """Cut a list of events at about `bytes_max`, never to nothing."""
-    if sum(map(len, events)) <= bytes_max:
+    if len(events) < FEW or sum(map(len, events)) <= bytes_max:
         return events
     size = 0
     for count, event in enumerate(events, 1):

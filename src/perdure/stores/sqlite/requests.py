@@ -119,7 +119,7 @@ class Requests(Transitions):
         def work() -> list[bool]:
             verdicts = self.log.append(appends)
             for append, good in zip(appends, verdicts, strict=True):
-                if good:
+                if good and (append.trace_id is not None or append.attempt is not None):
                     self._annotate(append)
             return verdicts
 

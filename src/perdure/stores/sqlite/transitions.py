@@ -86,14 +86,13 @@ class Transitions:
 
     def _annotate(self, append: Append) -> None:
         """Store what an append says beside its events."""
-        if append.trace_id is not None or append.attempt is not None:
-            self.db.all(
-                "UPDATE request SET trace_id = coalesce(?, trace_id),"
-                " attempt = coalesce(?, attempt) WHERE id = ?",
-                append.trace_id,
-                append.attempt,
-                append.request_id,
-            )
+        self.db.all(
+            "UPDATE request SET trace_id = coalesce(?, trace_id),"
+            " attempt = coalesce(?, attempt) WHERE id = ?",
+            append.trace_id,
+            append.attempt,
+            append.request_id,
+        )
 
     def _requeue(
         self,
