@@ -11,13 +11,16 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from perdure.errors import SettingsError
 
@@ -32,13 +35,15 @@ SecondsOrNever = Annotated[float, Field(ge=0)]
 
 
 def _split(value: object) -> object:
-    """Let a variable give a list as `a,b`."""
-    if isinstance(value, str) and not value.lstrip().startswith("["):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
+    """Let a variable give a list as `a,b` or as JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return msgspec.json.decode(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
-Strings = Annotated[list[str], BeforeValidator(_split)]
+Strings = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 
 class Section(BaseModel):
@@ -215,6 +220,9 @@ def load(config: Path | None = None, overrides: dict[str, Any] | None = None) ->
         settings = _from_file(path)(**(overrides or {}))
     except ValidationError as error:
         raise SettingsError(_explain(error)) from None
+    except UnreadableVariable as error:
+        detail = f"A variable is not JSON, as a whole table must be: {error}."
+        raise SettingsError(detail) from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         detail = f"Cannot read the configuration {path}: {error}"
         raise SettingsError(detail) from None
