@@ -24,7 +24,7 @@ log = logging.getLogger("perdure.runner")
 
 PENDING_BYTES_MAX = 64 * 1024
 """Bytes that a run may have waiting for the store before it must wait itself."""
-CHECK_EVERY = 16
+CHECK_EVERY = 2
 """Deltas between two looks at how much waits and how long the answer is."""
 SWEEP_S = 0.25
 RETRY_FIRST_S = 0.5

@@ -42,19 +42,15 @@ class Drained(PerdureError):
 class Batch:
     """Consecutive durable events; shared by all readers, and framed once for all of them."""
 
-    __slots__ = ("_sse", "ended", "events", "first", "size")
+    __slots__ = ("_sse", "ended", "events", "first", "following", "size")
 
     def __init__(self, first: int, events: Sequence[bytes], *, ended: bool) -> None:
         self.first = first
+        self.following = first + len(events)  # the number after the last event
         self.events = events
         self.ended = ended
         self.size = sum(map(len, events))
         self._sse: bytes | None = None
-
-    @property
-    def following(self) -> int:
-        """The number after the last event."""
-        return self.first + len(self.events)
 
     def sse(self) -> bytes:
         """Return the events as SSE frames with `id`, `event` and `data`."""
@@ -115,13 +111,12 @@ class _Tail:
         """Take what was read after `next`, and wake the readers."""
         if self.next is None or slice_.first != self.next:
             return
-        following = slice_.first + len(slice_.events)
-        self.ended = slice_.ended and following > slice_.last
+        batch = Batch(slice_.first, slice_.events, ended=slice_.ended)
+        self.ended = batch.ended = slice_.ended and batch.following > slice_.last
         if slice_.events:
-            batch = Batch(slice_.first, slice_.events, ended=self.ended)
             self.batches.append(batch)
             self.held += batch.size
-            self.next = following
+            self.next = batch.following
             while self.held > HELD_BYTES and len(self.batches) > 1:
                 self.held -= self.batches.popleft().size
             if self.listeners:
@@ -132,7 +127,9 @@ class _Tail:
     def _tell(self, batch: Batch) -> None:
         """Give a batch to all who listen; those who do not take it read it later themselves."""
         self.moved_at = time.monotonic()
-        self.listeners = [reader for reader in self.listeners if reader.hear(batch)]
+        leaving = [reader for reader in self.listeners if not reader.hear(batch)]
+        for reader in leaving:
+            self.listeners.remove(reader)
 
     def lose(self) -> None:
         """Tell the readers that the request was deleted."""

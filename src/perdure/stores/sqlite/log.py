@@ -23,8 +23,6 @@ from perdure.ports import Append, Slice
 SEGMENT_BYTES = 64 * 1024
 SEGMENT_AGE_S = 15.0
 """Older events leave the journal, so that a slow answer does not hold back its removal."""
-FEW = 8
-"""Events that are not worth measuring before they are handed out."""
 SEGMENTS_PER_FLUSH = 4
 """Bound of the extra work that one commit takes on when many answers grow alike."""
 
@@ -235,7 +233,7 @@ class Log:
 
 def _within(events: list[bytes], bytes_max: int) -> list[bytes]:
     """Cut a list of events at about `bytes_max`, never to nothing."""
-    if len(events) < FEW or sum(map(len, events)) <= bytes_max:
+    if len(events) == 1 or sum(map(len, events)) <= bytes_max:
         return events
     size = 0
     for count, event in enumerate(events, 1):
