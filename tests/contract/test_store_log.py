@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
 from perdure.deltas import Text, Usage
 from perdure.errors import Gone
-from perdure.events import number
+from perdure.events import is_terminal, number
 from perdure.fold import fold
 from perdure.model import Failure, Status
 from perdure.ports import Append
@@ -213,6 +215,18 @@ async def test_a_read_returns_exactly_what_follows_the_cursor(store, end, size):
             got += slice_.events
             position += len(slice_.events)
         assert got == events[after + 1 :]
+
+
+async def test_a_slice_says_ended_if_and_only_if_it_tells_of_the_end(store):
+    """Events and end are read at one instant: a reader must neither leave early nor stay on."""
+    for round_ in range(20):
+        pen = await begin(store)
+        reads = [read(store, pen.id, len(pen.claim.events) - 1) for _ in range(4)]
+        ending = store.finish(*pen.end()) if round_ % 2 else store.cancel(pen.id)
+        *slices, _ = await asyncio.gather(*reads, ending)
+        last = (await store.request(pen.id)).sequence_number
+        for slice_ in slices:
+            assert slice_.ended == (slice_.last == last) == any(map(is_terminal, slice_.events))
 
 
 @pytest.mark.parametrize("end", [False, True])

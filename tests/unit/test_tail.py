@@ -295,6 +295,92 @@ async def test_a_reader_that_never_reads_costs_nothing_and_hurts_nobody(stage):
         assert got == log
 
 
+# Listeners: readers to whom new events are handed without waking them
+
+
+async def attend(stage, request_id, take):
+    """Read what is there, then listen with `take`; begin anew whenever it took no more."""
+    events: list[bytes] = []
+
+    def sink(batch):
+        if not take(batch):
+            return False
+        assert batch.first == len(events)
+        events.extend(batch.events)
+        return True
+
+    with stage.tails.reader(request_id, -1) as reader:
+        while not reader.ended:
+            if not await reader.listen(sink, NEVER_S) and not reader.ended:
+                batch = await reader.read(NEVER_S)
+                assert batch is None or batch.first == len(events)
+                events += batch.events if batch is not None else []
+    return events
+
+
+async def listens(stage, count=1):
+    async def attached():
+        return sum(len(tail.listeners) for tail in stage.tails._tails.values()) == count
+
+    await eventually(attached, within_s=WITHIN_S, what=f"{count} listen")
+
+
+async def test_a_listener_is_handed_each_batch_once_to_the_end(stage):
+    """The same log as any reader's, without a turn of the loop for each event."""
+    pen = await begin(stage.store)
+    listeners = [asyncio.ensure_future(attend(stage, pen.id, lambda _: True)) for _ in range(3)]
+    await listens(stage, 3)
+    for piece in range(20):
+        await stage.say(pen, f"{piece} ")
+    await stage.end(pen)
+    log = await whole(stage.store, pen.id)
+    assert await asyncio.wait_for(asyncio.gather(*listeners), WITHIN_S) == [log] * 3
+
+
+async def test_a_listener_that_takes_no_more_reads_on_at_its_own_pace(stage, rng):
+    """A full socket: nothing is skipped, nothing is handed out twice, the others get theirs."""
+    pen = await begin(stage.store)
+    moody = asyncio.ensure_future(attend(stage, pen.id, lambda _: rng.random() < 0.5))
+    steady = asyncio.ensure_future(attend(stage, pen.id, lambda _: True))
+    await listens(stage, 2)
+    for _ in range(60):
+        await stage.say(pen, "x" * rng.randrange(1, 5000))
+        await asyncio.sleep(0)
+    await stage.end(pen)
+    log = await whole(stage.store, pen.id)
+    for listener in (moody, steady):
+        assert await asyncio.wait_for(listener, WITHIN_S) == log
+
+
+async def test_a_listener_hears_of_silence_deletion_and_drain(stage):
+    """Whatever `read` would tell resumes it; nobody listens for ever."""
+    pen, other = await begin(stage.store), await begin(stage.store)
+    with stage.tails.reader(pen.id, len(pen.claim.events) - 1) as quiet:
+        assert await quiet.read(0.0) is None
+        assert await asyncio.wait_for(quiet.listen(lambda _: True, 0.01), WITHIN_S)
+    deleted = asyncio.ensure_future(attend(stage, pen.id, lambda _: True))
+    drained = asyncio.ensure_future(attend(stage, other.id, lambda _: True))
+    await listens(stage, 2)
+    await stage.store.delete_request(pen.id, "ann")
+    await stage.bus.publish([pen.id])
+    with pytest.raises(NotFound):
+        await asyncio.wait_for(deleted, WITHIN_S)
+    stage.tails.drain()
+    with pytest.raises(Drained):
+        await asyncio.wait_for(drained, WITHIN_S)
+
+
+async def test_a_listener_that_leaves_is_forgotten(stage):
+    """A closed connection costs nothing afterwards."""
+    pen = await begin(stage.store)
+    leaving = asyncio.ensure_future(attend(stage, pen.id, lambda _: True))
+    await listens(stage)
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+    assert not stage.tails._tails
+    await stage.say(pen, "x")
+
+
 # Other ends
 
 
