@@ -250,6 +250,9 @@ class ChatStore(Protocol):
     async def messages(self, chat_id: str, user_id: str) -> list[Message]:
         """Return the whole tree, parents before children."""
 
+    async def texts(self, message_ids: Sequence[str], user_id: str) -> dict[str, str]:
+        """Return the texts of those messages that are the person's, by id."""
+
     async def edit_message(self, message_id: str, user_id: str, text: str) -> Message:
         """Change a question that still waits. Raises `Conflict` (`message_sent`) later."""
 
@@ -276,7 +279,7 @@ class Store(RequestStore, ChatStore, Protocol):
         """Let go of everything; what was committed stays."""
 
     async def check(self) -> JSON:
-        """Write nothing, but prove that it could; return engine, version, schema, durability."""
+        """Prove that it can write; return engine, version, schema, durability."""
 
 
 class Queue(Protocol):
@@ -339,7 +342,7 @@ class Handler(Protocol):
     """Turns one call into deltas; knows one dialect of agent, nothing of stores and streams.
 
     Promise: yields `Finish` last when the answer is complete; raises an `AnswerError` when it is
-    not, `retryable` only if nothing was generated; closing the iterator closes the upstream call at
+    not, `retryable` where asking again may help; closing the iterator closes the upstream call at
     once; no retries and no timeouts of its own beyond connecting (the runner has them).
     """
 

@@ -32,6 +32,7 @@ class Run:
         self.ending = False
         self.noted = False
         self.heard = 0
+        self.drops = 0
         self.touched = self.started = time.monotonic()
         self._seen = 0
         self._trace_id: str | None = None

@@ -198,7 +198,9 @@ class Runner:
     def _begin_again(self, run: Run, error: UpstreamError) -> None:
         """Open a new attempt after a drop in mid-answer, or raise the error."""
         agent = run.agent
-        allowed = agent.recovery != "fail" and run.attempt < agent.attempts_max
+        run.drops += 1
+        broken = run.claim.request.crashes + run.drops
+        allowed = agent.recovery != "fail" and broken < agent.attempts_max
         if error.code != "upstream_dropped" or not error.retryable or not allowed:
             raise error
         run.attempt += 1

@@ -124,11 +124,14 @@ class AgentSettings(Section):
     )
     module: str = Field(default="", description="`python`: `package.module:function`.")
     words_per_s: Seconds = Field(default=12.0, description="`guide`: its reading pace.")
-    recovery: Literal["restart", "continue", "fail"] = Field(
+    recovery: Literal["restart", "fail"] = Field(
         default="restart",
-        description="After a lost worker: answer anew, or keep the partial and say so.",
+        description="After a lost worker or a dropped call: answer anew, or keep what is there.",
     )
-    attempts_max: Count = Field(default=3, description="Lost workers before the request fails.")
+    attempts_max: Count = Field(
+        default=3,
+        description="Lost workers and dropped calls before the request fails.",
+    )
     running_max: Count | None = Field(default=None, description="Answers of this agent at once.")
     first_byte_timeout_s: Seconds = Field(
         default=300, description="Silence allowed before the answer."

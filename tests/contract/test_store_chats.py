@@ -106,7 +106,7 @@ async def test_a_made_up_cursor_is_refused(store, cursor):
     for listing in (store.requests, store.chats):
         with pytest.raises(Refused) as refused:
             await listing("ann", cursor=cursor)
-        assert refused.value.code == "bad_cursor"
+        assert refused.value.code == "invalid_cursor"
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 50])

@@ -187,7 +187,7 @@ def test_text_that_no_database_holds_is_replaced(bad):
 
 
 def live_with_failure(said: list[Any], error: Failure) -> list[bytes]:
-    log = [created(metadata={"note": error.message}, extra={"instructions": error.message})]
+    log = [created(metadata={"note": error.message}, extra={"tools": [{"name": error.message}]})]
     writer = builder(log)
     for delta in said:
         writer.add(delta)
@@ -587,6 +587,10 @@ def test_trace_usage_and_finish_are_kept():
     }
     assert not writer.has_deltas
     assert writer.take() == []
+
+
+def test_half_a_character_in_a_trace_id_is_replaced_as_well():
+    assert begun(Trace("tr\ud83d")).trace_id == "tr\ufffd"
 
 
 def test_the_last_usage_of_an_attempt_counts():

@@ -74,10 +74,9 @@ async def request_shapes(core: Core, rows: Sequence[Request]) -> list[shapes.Age
 
 
 async def _questions(core: Core, rows: Sequence[Request]) -> dict[str, str]:
-    """Return `{user message id: text}` for all rows, reading each chat once."""
-    chats = {row.chat_id: row.user_id for row in rows}
-    trees = [await core.store.messages(chat_id, user_id) for chat_id, user_id in chats.items()]
-    return {message.id: message.text for tree in trees for message in tree}
+    """Return `{user message id: text}` for all rows of a person."""
+    ids = [row.user_message_id for row in rows]
+    return await core.store.texts(ids, rows[0].user_id) if rows else {}
 
 
 def _request(core: Core, now: Standing, question: str) -> shapes.AgentRequest:

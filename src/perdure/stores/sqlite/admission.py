@@ -1,8 +1,10 @@
-"""Who may run next: fair by rank within each person, then by age; one request per chat."""
+"""Who may run next: fair among persons, then by age; one request per chat at a time."""
 
 from __future__ import annotations
 
 import heapq
+import itertools
+import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -54,22 +56,25 @@ class Admission:
         return picked
 
     def order(self, per_user_max: int | None = None) -> Iterator[Candidate]:
-        """Yield who waits, best first: by (rank within the person, age).
+        """Yield who waits, best first: by rank, then whose turn is longest ago, then by age.
 
         A person's rank starts after what of theirs runs already, so that one with many questions
-        never stands before one with few.
+        never stands before one with few. Where all are of one rank they take turns: else who asked
+        thirty questions first would keep a single slot until the last of them.
         """
-        heap: list[tuple[int, Candidate, Iterator[Candidate]]] = []
-        for (user,) in self._connection.execute(
-            "SELECT DISTINCT user_id FROM request WHERE status = 'queued'"
-            " AND dispatched_at IS NULL",
-        ).fetchall():
-            _push(heap, self.by_user[str(user)] + 1, self._waiting_of(str(user)))
+        heap: list[_Place] = []
+        people: list[Any] = self._connection.execute(
+            "SELECT user_id, served_at FROM person WHERE user_id IN (SELECT user_id FROM request"
+            " WHERE status = 'queued' AND dispatched_at IS NULL)",
+        ).fetchall()
+        for user, served_at in people:
+            _push(heap, self.by_user[user] + 1, served_at, self._waiting_of(user))
+        served = itertools.count(time.time())  # later than all who were served before
         while heap:
-            rank, candidate, rest = heapq.heappop(heap)
+            rank, _, candidate, rest = heapq.heappop(heap)
             if per_user_max is None or rank <= per_user_max:
                 yield candidate
-                _push(heap, rank + 1, rest)
+                _push(heap, rank + 1, next(served), rest)
 
     def everyone(self) -> Iterator[Candidate]:
         """Yield all who wait, in the order in which they will start as far as is known now."""
@@ -100,12 +105,11 @@ class Admission:
             yield Candidate(created_at, request_id, agent_id, user_id)
 
 
-def _push(
-    heap: list[tuple[int, Candidate, Iterator[Candidate]]],
-    rank: int,
-    waiting: Iterator[Candidate],
-) -> None:
+_Place = tuple[int, float, Candidate, Iterator[Candidate]]
+
+
+def _push(heap: list[_Place], rank: int, served_at: float, waiting: Iterator[Candidate]) -> None:
     """Put a person's next waiting request on the heap, if there is one."""
     for candidate in waiting:
-        heapq.heappush(heap, (rank, candidate, waiting))
+        heapq.heappush(heap, (rank, served_at, candidate, waiting))
         return

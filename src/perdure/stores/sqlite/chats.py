@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from perdure.errors import Conflict, NotFound
 from perdure.model import Chat, Feedback, Message, Request, Status, new_id
@@ -144,6 +145,15 @@ class Chats(Transitions):
             chat_id,
         )
         return [rows.message(row) for row in found]
+
+    async def texts(self, message_ids: Sequence[str], user_id: str) -> dict[str, str]:
+        found = self.db.look(
+            "SELECT m.id, m.text FROM message m JOIN chat c ON c.id = m.chat_id"
+            " WHERE c.user_id = ? AND m.id IN (SELECT value FROM json_each(?))",
+            user_id,
+            rows.dump(message_ids),
+        )
+        return dict(found)
 
     async def edit_message(self, message_id: str, user_id: str, text: str) -> Message:
         def work() -> Message:

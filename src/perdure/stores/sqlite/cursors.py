@@ -21,5 +21,5 @@ def read(cursor: str, keys: int) -> list[float | str]:
         place = []
     if len(place) != keys or not all(map(math.isfinite, place)):
         detail = "This cursor is not one that this list returned."
-        raise Invalid(detail, code="bad_cursor")
+        raise Invalid(detail, code="invalid_cursor")
     return [*place, object_id]

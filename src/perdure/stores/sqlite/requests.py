@@ -57,14 +57,19 @@ class Requests(Transitions):
 
         def work() -> list[str]:
             now = time.time()
-            picked = [c.request_id for c in Admission(self.db.writer, now).pick(limits)]
-            for request_id in picked:
+            picked = Admission(self.db.writer, now).pick(limits)
+            for candidate in picked:
                 self.db.all(
                     "UPDATE request SET dispatched_at = ?, deliveries = 0 WHERE id = ?",
                     now,
-                    request_id,
+                    candidate.request_id,
                 )
-            return picked
+                self.db.all(
+                    "UPDATE person SET served_at = ? WHERE user_id = ?",
+                    now,
+                    candidate.user_id,
+                )
+            return [candidate.request_id for candidate in picked]
 
         return await self.db.write(work)
 
@@ -169,7 +174,8 @@ class Requests(Transitions):
                 request.crashes += 1
                 failure = verdict(request)
                 if failure is None:
-                    later = now + _backoff(request.crashes)
+                    # A restart of the whole process is pacing enough.
+                    later = None if dead else now + _backoff(request.crashes)
                     self._requeue(request.id, "worker_lost", request.crashes, later)
                 else:
                     self.db.all(

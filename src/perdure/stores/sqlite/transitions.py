@@ -133,7 +133,8 @@ class Transitions:
     def _chat_changed(self, chat_id: str, user_id: str) -> None:
         """Give the chat the person's next revision, so that live lists see the change."""
         row = self.db.one(
-            "INSERT INTO person VALUES (?, 1) ON CONFLICT DO UPDATE SET revision = revision + 1"
+            "INSERT INTO person (user_id, revision) VALUES (?, 1)"
+            " ON CONFLICT DO UPDATE SET revision = revision + 1"
             " RETURNING revision",
             user_id,
         )

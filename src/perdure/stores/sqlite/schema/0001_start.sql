@@ -2,7 +2,8 @@
 
 CREATE TABLE person (
     user_id  TEXT PRIMARY KEY,
-    revision INTEGER NOT NULL DEFAULT 0          -- grows with each change of any of the person's chats
+    revision INTEGER NOT NULL DEFAULT 0,         -- grows with each change of any of the person's chats
+    served_at REAL NOT NULL DEFAULT 0            -- when a request of theirs was last admitted
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE chat (
