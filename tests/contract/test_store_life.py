@@ -109,7 +109,10 @@ class Life(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        """Begin with an owner and a zombie, so that each life has something to find."""
         self._asked(question())
+        self.start(0, lapsed=False)
+        self.hand_over(0)
         self.start(0, lapsed=False)
 
     @precondition(lambda self: len(self.known) < REQUESTS_MAX)
