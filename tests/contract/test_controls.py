@@ -200,4 +200,4 @@ def test_the_random_lives_find_a_missing_fence(monkeypatch):
     """Guard of the state machine: it is able to find what it looks for."""
     monkeypatch.setattr(sqlite, "Log", NoFence)
     with pytest.raises(AssertionError):
-        live_many_lives(sabotaged, examples=100, steps=40, shrink=False)
+        live_many_lives(sabotaged, examples=400, steps=40, shrink=False)
