@@ -133,7 +133,9 @@ class Log:
     def retell(self, final: JSON, group: int) -> None:
         """Write the events of a finished item anew."""
         blank = {key: "" for key in ("arguments", "output") if isinstance(final.get(key), str)}
-        parts = {key: [] for key in ("summary", "content") if isinstance(final.get(key), list)}
+        parts: JSON = {
+            key: [] for key in ("summary", "content") if isinstance(final.get(key), list)
+        }
         status = {"status": "in_progress"} if "status" in final else {}
         self.add({**final, **blank, **parts, **status}, group)
         if "arguments" in final:

@@ -29,7 +29,12 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def kind(event: bytes) -> str:
     """Return an encoded event's type."""
-    return event[_TYPE : event.index(b'"', _TYPE)].decode()
+    return kind_bytes(event).decode()
+
+
+def kind_bytes(event: bytes) -> bytes:
+    """Return an encoded event's type as it stands there."""
+    return event[_TYPE : event.index(b'"', _TYPE)]
 
 
 def number(event: bytes) -> int:

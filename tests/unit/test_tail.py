@@ -14,6 +14,7 @@ from perdure.errors import Gone, NotFound, Unavailable
 from perdure.fold import fold
 from perdure.model import Status
 from perdure.ports import Topic
+from perdure.reader import HELD_BYTES
 from perdure.stores.sqlite import SqliteStore
 from perdure.tail import Drained, Tails
 from tests.contract.stores import ask, begin, complete, whole
@@ -285,7 +286,7 @@ async def test_a_reader_that_never_reads_costs_nothing_and_hurts_nobody(stage):
         for _ in range(100):
             await stage.say(pen, "x" * 20_000)
             (tail,) = stage.tails._tails.values()
-            assert tail.held <= tail_module.HELD_BYTES + 30_000
+            assert tail.held <= HELD_BYTES + 30_000
         await stage.end(pen)
         log = await whole(stage.store, pen.id)
         assert await asyncio.wait_for(fast, WITHIN_S) == log

@@ -51,7 +51,7 @@ class Live:
             self.journal_row = journal_row
             self.since = time.monotonic()
         self.hot.extend(events)
-        self.hot_bytes += sum(map(len, events))
+        self.hot_bytes += len(events[0]) if len(events) == 1 else sum(map(len, events))
         self.next += len(events)
 
     def clear(self) -> None:

@@ -1,0 +1,284 @@
+"""A reader is a position in a log; the tail it follows holds the newest events for all of them.
+
+A reader that falls behind what the tail still holds reads the store at its own pace: it hurts
+nobody and holds bounded memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from perdure.errors import NotFound, PerdureError
+from perdure.ports import Slice
+from perdure.wire import kind_bytes as kind
+
+HELD_BYTES = 16 * 1024
+"""Recent events that one tail keeps for its readers; older ones are read from the store."""
+
+
+class Drained(PerdureError):
+    """The server is stopping: re-attach from the cursor in a moment."""
+
+    code = "draining"
+    retryable = True
+
+
+class Batch:
+    """Consecutive durable events; shared by all readers, and framed once for all of them."""
+
+    __slots__ = ("_sse", "ended", "events", "first", "following", "size")
+
+    def __init__(self, first: int, events: Sequence[bytes], *, ended: bool) -> None:
+        self.first = first
+        self.following = first + len(events)  # the number after the last event
+        self.events = events
+        self.ended = ended
+        self.size = len(events[0]) if len(events) == 1 else sum(map(len, events))
+        self._sse: bytes | None = None
+
+    def sse(self) -> bytes:
+        """Return the events as SSE frames with `id`, `event` and `data`."""
+        if self._sse is None:
+            frames = [
+                b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind(event), event)
+                for number, event in enumerate(self.events, self.first)
+            ]
+            self._sse = frames[0] if len(frames) == 1 else b"".join(frames)
+        return self._sse
+
+    def since(self, number: int) -> Batch:
+        """Return the part from `number` on."""
+        if number <= self.first:
+            return self
+        return Batch(number, self.events[number - self.first :], ended=self.ended)
+
+
+Sink = Callable[[Batch], bool]
+"""Takes a batch at once and returns True, or takes nothing of it and returns False."""
+
+
+class Tail:
+    """The newest events of one request, and who waits for more."""
+
+    __slots__ = (
+        "batches",
+        "drained",
+        "ended",
+        "held",
+        "listeners",
+        "lost",
+        "moved_at",
+        "next",
+        "readers",
+        "waiters",
+    )
+
+    def __init__(self) -> None:
+        self.batches: deque[Batch] = deque()
+        self.held = 0
+        self.next: int | None = None
+        self.ended = False
+        self.lost = False
+        self.drained = False
+        self.readers = 0
+        self.moved_at = 0.0
+        self.waiters: dict[asyncio.Future[bool], float] = {}
+        self.listeners: list[Reader] = []
+
+    def extend(self, slice_: Slice, now: float) -> None:
+        """Take what was read after `next`, and wake the readers."""
+        if self.next is None or slice_.first != self.next:
+            return
+        batch = Batch(slice_.first, slice_.events, ended=slice_.ended)
+        self.ended = batch.ended = slice_.ended and batch.following > slice_.last
+        if slice_.events:
+            self.batches.append(batch)
+            self.held += batch.size
+            self.next = batch.following
+            while self.held > HELD_BYTES and len(self.batches) > 1:
+                self.held -= self.batches.popleft().size
+            if self.listeners:
+                self.moved_at = now
+                self._tell(batch)
+        if self.waiters and (slice_.events or self.ended):
+            self.wake(more=True)
+
+    def _tell(self, batch: Batch) -> None:
+        """Give a batch to all who listen; those who do not take it read it later themselves."""
+        leaving = [reader for reader in self.listeners if not reader.hear(batch)]
+        for reader in leaving:
+            self.listeners.remove(reader)
+
+    def lose(self) -> None:
+        """Tell the readers that the request was deleted."""
+        self.lost = True
+        self.wake(more=True)
+        self.hush()
+
+    def drain(self) -> None:
+        """Tell the readers that the server stops."""
+        self.drained = True
+        self.wake(more=True)
+        self.hush()
+
+    async def wait(self, idle_s: float) -> bool:
+        """Wait for more; False when nothing came for `idle_s`."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[bool] = loop.create_future()
+        self.waiters[waiter] = loop.time() + idle_s
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            self.waiters.pop(waiter, None)
+            raise
+
+    def wake(self, *, more: bool) -> None:
+        """Resume all who wait; `more` tells them that there is something to read."""
+        waiters, self.waiters = self.waiters, {}
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(more)
+
+    def hush(self, now: float | None = None) -> None:
+        """Resume all who listen, or with `now` those who heard nothing for too long."""
+        staying = []
+        for reader in self.listeners:
+            if now is not None and not reader.bored(now, self.moved_at):
+                staying.append(reader)
+            else:
+                reader.resume(idle=now is not None)
+        self.listeners = staying
+
+    def find(self, number: int) -> Batch | None:
+        """Return the held batch that goes on at `number`, None when it is not held."""
+        if self.batches and self.batches[-1].first == number:
+            return self.batches[-1]
+        for batch in reversed(self.batches):
+            if batch.first <= number < batch.following:
+                return batch.since(number)
+            if number >= batch.following:
+                return None
+        return None
+
+
+CatchUp = Callable[[str, Tail, int], Awaitable[Batch | None]]
+"""Reads the store for a reader: request id, its tail, the position."""
+
+
+class Reader:
+    """A position in a log.
+
+    Attributes:
+        ended: everything up to the terminal event was read; nothing follows.
+
+    """
+
+    __slots__ = (
+        "_catch_up",
+        "_idle_s",
+        "_listening",
+        "_request_id",
+        "_since",
+        "_sink",
+        "_tail",
+        "ended",
+        "position",
+    )
+
+    def __init__(
+        self,
+        request_id: str,
+        tail: Tail,
+        position: int,
+        catch_up: CatchUp,
+    ) -> None:
+        self.position = position
+        self.ended = False
+        self._catch_up = catch_up
+        self._request_id = request_id
+        self._tail = tail
+        self._sink: Sink | None = None
+        self._listening: asyncio.Future[bool] | None = None
+        self._since = self._idle_s = 0.0
+
+    async def read(self, idle_s: float) -> Batch | None:
+        """Return what is durable behind the position, waiting for some.
+
+        None: nothing came for `idle_s`, or nothing ever will (`ended`).
+
+        Raises:
+            NotFound: there is no such request (any more).
+            Gone: the events behind the position are pruned.
+            Drained: the server stops.
+
+        """
+        while not self._tail.drained:
+            batch = await self._ready()
+            if batch is not None:
+                self.position = batch.following
+                self.ended = batch.ended
+                return batch
+            if self._tail.ended:
+                self.ended = True
+                return None
+            if not await self._tail.wait(idle_s):
+                return None
+        detail = "The server is stopping; attach again from your cursor."
+        raise Drained(detail)
+
+    async def listen(self, sink: Sink, idle_s: float) -> bool:
+        """Give new batches to `sink` as they become durable, without resuming the caller.
+
+        Returns at once unless everything durable was read; else when `sink` took no more, the log
+        ended, or there is something that `read` tells. True: nothing came for `idle_s`.
+        """
+        tail = self._tail
+        if tail.next != self.position or tail.ended or tail.lost or tail.drained:
+            return False
+        self._sink, self._idle_s, self._since = sink, idle_s, time.monotonic()
+        self._listening = asyncio.get_running_loop().create_future()
+        tail.listeners.append(self)
+        try:
+            return await self._listening
+        finally:
+            self._listening = None
+            if self in tail.listeners:
+                tail.listeners.remove(self)
+
+    def hear(self, batch: Batch) -> bool:
+        """Pass a batch on; tell whether to go on listening."""
+        if self._sink is None or not self._sink(batch):
+            self.resume(idle=False)
+            return False
+        self.position = batch.following
+        if batch.ended:
+            self.ended = True
+            self.resume(idle=False)
+        return not batch.ended
+
+    def bored(self, now: float, moved_at: float) -> bool:
+        """Tell whether nothing came for too long."""
+        return now - max(moved_at, self._since) >= self._idle_s
+
+    def resume(self, *, idle: bool) -> None:
+        """Let `listen` return."""
+        if self._listening is not None and not self._listening.done():
+            self._listening.set_result(idle)
+
+    async def _ready(self) -> Batch | None:
+        """Return what can be read without waiting for more to happen."""
+        tail = self._tail
+        if tail.lost:
+            raise NotFound(unknown(self._request_id), code="request_not_found")
+        if tail.next is not None and self.position >= tail.next:
+            return None
+        held = tail.find(self.position)
+        return held or await self._catch_up(self._request_id, tail, self.position)
+
+
+def unknown(request_id: str) -> str:
+    """Return what is said of an id that names nothing here."""
+    return f"There is no request {request_id}."
