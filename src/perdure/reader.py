@@ -29,15 +29,19 @@ class Drained(PerdureError):
 class Batch:
     """Consecutive durable events; shared by all readers, and framed once for all of them."""
 
-    __slots__ = ("_sse", "ended", "events", "first", "following", "size")
+    __slots__ = ("_sse", "ended", "events", "first", "following")
 
     def __init__(self, first: int, events: Sequence[bytes], *, ended: bool) -> None:
         self.first = first
         self.following = first + len(events)  # the number after the last event
         self.events = events
         self.ended = ended
-        self.size = len(events[0]) if len(events) == 1 else sum(map(len, events))
         self._sse: bytes | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all events together."""
+        return sum(map(len, self.events))
 
     def sse(self) -> bytes:
         """Return the events as SSE frames with `id`, `event` and `data`."""
@@ -95,16 +99,21 @@ class Tail:
         batch = Batch(slice_.first, slice_.events, ended=slice_.ended)
         self.ended = batch.ended = slice_.ended and batch.following > slice_.last
         if slice_.events:
-            self.batches.append(batch)
-            self.held += batch.size
             self.next = batch.following
-            while self.held > HELD_BYTES and len(self.batches) > 1:
-                self.held -= self.batches.popleft().size
             if self.listeners:
                 self.moved_at = now
                 self._tell(batch)
+            if len(self.listeners) < self.readers:
+                self._hold(batch)
         if self.waiters and (slice_.events or self.ended):
             self.wake(more=True)
+
+    def _hold(self, batch: Batch) -> None:
+        """Keep a batch for those who do not listen; who is further behind reads the store."""
+        self.batches.append(batch)
+        self.held += batch.size
+        while self.held > HELD_BYTES and len(self.batches) > 1:
+            self.held -= self.batches.popleft().size
 
     def _tell(self, batch: Batch) -> None:
         """Give a batch to all who listen; those who do not take it read it later themselves."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from perdure.errors import NotFound, PerdureError
@@ -51,6 +51,7 @@ class Tails:
         """Begin to read for the tails."""
         self._tasks = [
             asyncio.create_task(self._pump(), name="tails"),
+            asyncio.create_task(self._reread(), name="lost wake-ups"),
             asyncio.create_task(self._tick(), name="keep-alives"),
         ]
 
@@ -139,15 +140,11 @@ class Tails:
             self._rung.set()
 
     async def _pump(self) -> None:
-        """Read for all rung tails at once; for all of them when nobody rang for a while."""
+        """Read for all rung tails at once."""
         while True:
-            try:
-                async with asyncio.timeout(self._reread_s):
-                    await self._rung.wait()
-                dirty, self._dirty = self._dirty, set()
-            except TimeoutError:
-                dirty = set(self._tails)
+            await self._rung.wait()
             self._rung.clear()
+            dirty, self._dirty = self._dirty, set()
             try:
                 await self._read(dirty)
             except PerdureError as error:
@@ -155,20 +152,37 @@ class Tails:
                 await asyncio.sleep(self._reread_s)
 
     async def _read(self, request_ids: set[str]) -> None:
-        tails = {key: tail for key in request_ids if (tail := self._tails.get(key)) is not None}
-        self._dirty |= {key for key, tail in tails.items() if tail.next is None}
-        cursors = {key: tail.next - 1 for key, tail in tails.items() if tail.next is not None}
+        cursors: dict[str, int] = {}
+        for request_id in request_ids:
+            tail = self._tails.get(request_id)
+            if tail is None:
+                continue
+            if tail.next is None:
+                self._dirty.add(request_id)  # its first read is under way, and looks here
+            else:
+                cursors[request_id] = tail.next - 1
         slices = await self._store.read(cursors, READ_BYTES)
         now = time.monotonic()
-        for request_id in cursors.keys() - slices.keys():
-            if (tail := self._tails.get(request_id)) is not None:
-                tail.lose()
+        if len(slices) < len(cursors):
+            self._lose(cursors.keys() - slices.keys())
         for request_id, slice_ in slices.items():
             if (tail := self._tails.get(request_id)) is not None:
                 tail.extend(slice_, now)
                 if slice_.events and slice_.first + len(slice_.events) <= slice_.last:
                     self._dirty.add(request_id)
                     self._rung.set()
+
+    def _lose(self, request_ids: Iterable[str]) -> None:
+        """Tell the readers of requests that were deleted."""
+        for request_id in request_ids:
+            if (tail := self._tails.get(request_id)) is not None:
+                tail.lose()
+
+    async def _reread(self) -> None:
+        """Ring for all tails now and then: a wake-up may have been lost."""
+        while True:
+            await asyncio.sleep(self._reread_s)
+            self._ring(self._tails.keys())
 
     async def _tick(self) -> None:
         """Resume who waited too long: one timer for all readers instead of one each."""

@@ -27,7 +27,8 @@ Work = Callable[[], T]
 log = logging.getLogger("perdure.sqlite")
 
 CHECKPOINT_EVERY_S = 1.0
-WAL_BYTES_MAX = 64 * 1024 * 1024
+PAGE_BYTES = 4096
+WAL_BYTES_MAX = 16 * 1024 * 1024
 """Size from which the writer itself finishes a checkpoint, so that the log file restarts."""
 BUSY_MS = 250
 """How long a statement waits for a foreign lock: the event loop waits with it."""
@@ -54,7 +55,6 @@ class Database:
         self._scheduled = False
         self._lock_file: int | None = None
         self._stop = threading.Event()
-        self._wal = Path(f"{path}-wal")
 
     def open(self) -> None:
         """Take the lock and connect; raises `Unavailable` when another process has the file."""
@@ -69,7 +69,8 @@ class Database:
             self._unlock()
             raise translate(error, f"open {self.path}") from error
         self._stop.clear()
-        self._thread = threading.Thread(target=self._checkpoints, name="checkpoint", daemon=True)
+        loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._checkpoints, args=[loop], daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -220,20 +221,39 @@ class Database:
             os.close(self._lock_file)
             self._lock_file = None
 
-    def _checkpoints(self) -> None:
-        """Copy committed pages into the file each second; let the writer finish a large log."""
+    def _checkpoints(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Copy committed pages into the file each second, in a thread of its own."""
         connection = self._connect()
         while not self._stop.wait(CHECKPOINT_EVERY_S):
             try:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                _, frames, _ = _checkpoint(connection)
+                if frames * PAGE_BYTES > WAL_BYTES_MAX:
+                    _checkpoint(connection)  # what came meanwhile: the writer finds hardly any
+                    loop.call_soon_threadsafe(self._restart_wal)
             except apsw.Error as error:
                 log.warning("checkpoint failed, will try again: %s", error)
+            except RuntimeError:
+                return  # the loop is closed
         connection.close()
 
-    def bound_wal(self) -> None:
-        """Restart the log file when it is large; brief, since the thread has copied nearly all."""
-        if self._wal.exists() and self._wal.stat().st_size > WAL_BYTES_MAX:
-            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def _restart_wal(self) -> None:
+        """Copy the last pages, so that the next commit begins at the log's start again.
+
+        Only the writer can: while others copy, it writes on, and the log would grow for ever.
+        """
+        if self._lock_file is None:
+            return
+        try:
+            _checkpoint(self.writer)
+        except apsw.Error as error:
+            log.warning("checkpoint failed, will try again: %s", error)
+
+
+def _checkpoint(connection: apsw.Connection) -> tuple[int, int, int]:
+    """Copy what can be copied without waiting; return `(busy, frames in the log, copied)`."""
+    found: Any = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    busy, frames, copied = found[0]
+    return busy, frames, copied
 
 
 def translate(error: Exception, operation: str) -> Exception:

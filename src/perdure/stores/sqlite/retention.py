@@ -26,7 +26,6 @@ class Retention(Chats):
     async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
         if self.log.untidy:
             await self.db.write(self.log.tidy)
-        self.db.bound_wal()
         await self.index()
         now = time.time()
         return {
