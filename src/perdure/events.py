@@ -158,7 +158,6 @@ class Builder:
 
         """
         self._close(broken)
-        continued = continued and attempt > 1
         self._group = next_group(self._log.items, continued=continued)
         self._begin_attempt()
         metadata = self._metadata

@@ -130,7 +130,7 @@ class Fold:
         told = metadata.get("attempt", "")
         own = told != self.metadata.get("attempt") and told.isdecimal()
         self.attempt = int(told) if own else self.attempt + 1
-        continued = self.attempt > 1 and metadata.get("recovery") == "continue"
+        continued = metadata.get("recovery") == "continue"
         self.group = next_group(self.entries.values(), continued=continued)
 
     def _terminal(self, event: _Whole) -> None:

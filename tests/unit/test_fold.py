@@ -372,6 +372,31 @@ def test_items_of_kinds_that_we_do_not_make_are_rebuilt_as_they_are():
     assert state.text() == "ab"
 
 
+def test_parts_of_one_item_are_told_apart():
+    texts = [{"type": "output_text", "text": c, "annotations": [], "logprobs": []} for c in "abc"]
+    summaries = [{"type": "summary_text", "text": c} for c in "de"]
+    status = {"status": "completed"}
+    output = [
+        {"type": "message", "id": "msg_1", "role": "assistant", "content": texts, **status},
+        {"type": "reasoning", "id": "rs_1", "summary": summaries, **status},
+    ]
+    state, reader = Fold(), Reader()
+    for event in rebuild(request(answer(Text("a")), output=output)):
+        state.apply(event)
+        reader.read(event)
+        assert state.items() == reader.output
+    assert state.text() == "abc"
+
+
+def test_a_rebuilt_log_has_one_attempt():
+    row = request(answer(Text("a")), attempt=3)
+    assert [event["type"] for event in told(rebuild(row))][:2] == [
+        "response.created",
+        "response.in_progress",
+    ]
+    assert fold(rebuild(row)).attempt == 1
+
+
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.STREAMING])
 def test_only_a_finished_request_is_rebuilt(status):
     with pytest.raises(ValueError, match="has not ended"):
