@@ -293,7 +293,10 @@ class Queue(Protocol):
 
 
 class Bus(Protocol):
-    """At-most-once wake-ups without data; readers stay right without any of them."""
+    """At-most-once wake-ups without data; readers stay right without any of them.
+
+    Neither method raises: what cannot be told is not told.
+    """
 
     async def publish(self, topics: Iterable[str]) -> None:
         """Wake whoever listens to these topics, soon, perhaps."""

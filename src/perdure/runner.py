@@ -265,7 +265,11 @@ class Runner:
                     run.stop(error)
 
     async def _renew(self) -> None:
-        """Extend all leases three times per lease; a run whose claim is gone stops."""
+        """Extend all leases three times per lease; a run whose claim is gone stops.
+
+        Without success for two thirds of a lease all stop: nobody shall answer twice.
+        """
+        renewed = time.monotonic()
         while True:
             await asyncio.sleep(self._lease_s / 3)
             claims = {run.request_id: run.claim.claim_id for run in self.runs.values()}
@@ -273,9 +277,17 @@ class Runner:
                 owned = await self._store.renew(claims, self._lease_s)
             except PerdureError as error:
                 log.warning("cannot renew leases: %s", error)
+                if time.monotonic() - renewed > self._lease_s * 2 / 3:
+                    self._fence(error)
                 continue
+            renewed = time.monotonic()
             for request_id in claims.keys() - owned:
                 self._lose(request_id)
+
+    def _fence(self, error: PerdureError) -> None:
+        """Stop all runs: their leases may be over, and others may answer by now."""
+        for run in list(self.runs.values()):
+            run.stop(error)
 
     def _heard(self, topics: Collection[str]) -> None:
         for topic in topics:

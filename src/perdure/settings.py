@@ -137,7 +137,9 @@ class AgentSettings(Section):
         default=300, description="Silence allowed before the answer."
     )
     idle_timeout_s: Seconds = Field(default=120, description="Silence allowed within the answer.")
-    total_timeout_s: Seconds = Field(default=3600, description="Length of one attempt.")
+    total_timeout_s: Seconds = Field(
+        default=3600, description="Length of one run, retries included."
+    )
     retry_total_s: SecondsOrNever = Field(
         default=60, description="Retrying before the first delta."
     )

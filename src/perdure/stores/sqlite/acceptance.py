@@ -110,15 +110,29 @@ class AcceptWork:
         mine = self._count("status = 'queued' AND dispatched_at IS NULL AND user_id = ?", user)
         if total < limits.queued_max and mine < limits.queued_per_user_max:
             return
-        startable = Admission(self._db.writer, self._now).pick(limits.run)
+        admission = Admission(self._db.writer, self._now)
+        startable = admission.pick(limits.run)
+        theirs = sum(candidate.user_id == user for candidate in startable)
+        running, running_of_user = admission.by_user.total(), admission.by_user[user]
+        if (
+            running + len(startable) < limits.run.running_max
+            and running_of_user + theirs < limits.run.running_per_user_max
+            and not self._chat_is_busy()
+        ):
+            return  # it starts at once, whoever else has to wait
         total -= len(startable)
-        mine -= sum(candidate.user_id == user for candidate in startable)
+        mine -= theirs
         if total >= limits.queued_max:
             detail = f"{total} requests are waiting already; try again in a moment."
             raise TooMany(detail, code="queue_full")
         if mine >= limits.queued_per_user_max:
             detail = f"You have {mine} requests waiting already; try again when one has ended."
             raise TooMany(detail, code="user_queue_full")
+
+    def _chat_is_busy(self) -> bool:
+        return (
+            self._count("chat_id = ? AND status IN ('queued', 'streaming')", self._new.chat_id) > 0
+        )
 
     def _count(self, where: str, *values: str) -> int:
         count: int = self._db.one(f"SELECT count(*) FROM request WHERE {where}", *values)[0]

@@ -275,10 +275,17 @@ class Requests(Transitions):
 
     async def positions(self) -> dict[str, int]:
         try:
-            waiting = list(Admission(self.db.reader, float("inf")).everyone())
+            startable = list(Admission(self.db.reader, float("inf")).everyone())
         except apsw.Error as error:
             raise translate(error, "read the queue") from error
-        return {candidate.request_id: place for place, candidate in enumerate(waiting, 1)}
+        waiting = dict.fromkeys(candidate.request_id for candidate in startable)
+        # Who waits behind another question of the same chat comes after all who could start.
+        behind = self.db.look(
+            "SELECT id FROM request WHERE status = 'queued' AND dispatched_at IS NULL"
+            " ORDER BY created_at, id",
+        )
+        waiting |= dict.fromkeys(row[0] for row in behind)
+        return {request_id: place for place, request_id in enumerate(waiting, 1)}
 
     async def delete_request(self, request_id: str, user_id: str) -> None:
         def work() -> None:
