@@ -258,8 +258,8 @@ async def test_a_busy_answer_leaves_the_journal_in_segments(sqlite):
 async def test_the_write_ahead_log_stays_bounded_under_sustained_writing(sqlite, monkeypatch):
     """Guard: the writer finishes what the thread has nearly copied, and the log begins anew.
 
-    24 MB are written, each with time for the thread to come by: with the guard off they all lie in
-    the log.
+    48 MB are written (each event to the journal and to a segment), with time for the thread to come
+    by: with the guard off they all lie in the log.
     """
     monkeypatch.setattr(database, "WAL_BYTES_MAX", MIB)
     monkeypatch.setattr(database, "CHECKPOINT_EVERY_S", 0.02)
@@ -268,7 +268,7 @@ async def test_the_write_ahead_log_stays_bounded_under_sustained_writing(sqlite,
         await sqlite.append([pen.say("x" * 100_000)])
         await asyncio.sleep(0.01)  # the pace of the writer is what is tested
     size = Path(f"{sqlite.db.path}-wal").stat().st_size  # noqa: ASYNC240
-    assert size <= 12 * MIB
+    assert size <= 32 * MIB
     await complete(sqlite, pen)
 
 
