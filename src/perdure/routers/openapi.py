@@ -39,6 +39,7 @@ def document(app: FastAPI) -> JSON:
         made = FastAPI.openapi(app)
         for methods in made["paths"].values():
             for operation in methods.values():
+                operation["summary"] = _first_sentence(operation.get("description", ""))
                 _complete(operation["responses"])
         schemas = made["components"]["schemas"]
         for unused in ("HTTPValidationError", "ValidationError"):
@@ -47,6 +48,12 @@ def document(app: FastAPI) -> JSON:
             _restore_nulls(schema)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _first_sentence(description: str) -> str:
+    """Return what a call does, as lists of calls show it; FastAPI would repeat the function."""
+    sentence = " ".join(description.split("\n\n")[0].split())
+    return sentence.split(". ")[0].split("; ")[0].rstrip(".")
 
 
 def _complete(responses: JSON) -> None:
