@@ -52,8 +52,8 @@ def document(app: FastAPI) -> JSON:
 
 def _first_sentence(description: str) -> str:
     """Return what a call does, as lists of calls show it; FastAPI would repeat the function."""
-    sentence = " ".join(description.split("\n\n")[0].split())
-    return sentence.split(". ")[0].split("; ")[0].rstrip(".")
+    sentence = " ".join(description.partition("\n\n")[0].split())
+    return sentence.partition(". ")[0].partition("; ")[0].rstrip(".")
 
 
 def _complete(responses: JSON) -> None:
