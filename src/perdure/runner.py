@@ -15,7 +15,7 @@ from contextlib import aclosing
 
 from perdure.deltas import Delta, Finish
 from perdure.errors import AgentError, AnswerError, OwnershipLost, PerdureError, UpstreamError
-from perdure.journal import GIVE_UP_S, Journal
+from perdure.journal import Journal
 from perdure.model import Failure, Status
 from perdure.ports import Agent, Bus, Call, RequestStore, Topic
 from perdure.run import Run
@@ -27,6 +27,8 @@ PENDING_BYTES_MAX = 64 * 1024
 CHECK_EVERY = 2
 """Deltas between two looks at how much waits and how long the answer is."""
 SWEEP_S = 0.25
+LEAVE_S = 5.0
+"""How long a drain waits for runs that were told to stop; less than supervisors wait for us."""
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 8.0
 
@@ -106,10 +108,15 @@ class Runner:
             await asyncio.wait(self._tasks, timeout=grace_s)
         self.hand_over_now()
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=GIVE_UP_S)
+            await asyncio.wait(self._tasks, timeout=LEAVE_S)
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
+
+    @property
+    def stuck(self) -> list[str]:
+        """The requests whose handlers did not stop when they were told to."""
+        return [task.get_name() for task in self._tasks]
 
     def hand_over_now(self) -> None:
         """End the grace of a drain under way."""

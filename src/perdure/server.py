@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -114,6 +115,11 @@ async def _serve(core: Core, app: FastAPI) -> None:
         await server.serve(sockets=[listener, *(listener.dup() for _ in range(LISTENERS - 1))])
     finally:
         await core.close()
+        if core.runner.stuck:
+            # The event loop would wait for them for ever; what they wrote is stored.
+            log.error("left behind, since they do not stop: %s", ", ".join(core.runner.stuck))
+            logging.shutdown()
+            os._exit(0)
 
 
 def _config(app: FastAPI) -> uvicorn.Config:
