@@ -210,8 +210,8 @@ class Acceptance:
             detail = "The server is restarting; send it again in a moment."
             raise Unavailable(detail, code="draining")
         accepted = await self._store.accept(new)
-        self._dispatch.ring()
         await self._stopped(accepted.interrupted, new.user_id)
+        await self._dispatch.deliver(accepted.admitted)
         return accepted
 
     async def _stopped(self, request_ids: Sequence[str], user_id: str) -> None:
@@ -261,6 +261,7 @@ class Acceptance:
             first_event=first_event(first),
             limits=self._limits,
             metadata=metadata,
+            start=True,
         )
 
     def _check(self, text: str, parts: list[JSON] | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from perdure.errors import PerdureError
 from perdure.ports import Queue, RequestStore, RunLimits
@@ -12,7 +13,7 @@ log = logging.getLogger("perdure.dispatch")
 
 
 class Dispatch:
-    """Admits and enqueues whenever it is rung: on accept, at the end of a run, by the reconciler.
+    """Admits and enqueues when it is rung: at a run's end, after a cancel, by the reconciler.
 
     Rings during a look at the queue are served by one more look, however many they are.
 
@@ -31,6 +32,11 @@ class Dispatch:
         self._looking: asyncio.Task[None] | None = None
         self.closed = False
 
+    async def deliver(self, admitted: Sequence[str]) -> None:
+        """Hand over ids that were admitted already."""
+        if admitted and not self.closed:
+            await self._queue.enqueue(admitted)
+
     def ring(self) -> None:
         """Ask for a look at the queue soon."""
         self._rung = True
@@ -47,8 +53,6 @@ class Dispatch:
         while self._rung and not self.closed:
             self._rung = False
             try:
-                admitted = await self._store.admit(self.limits)
-                if admitted:
-                    await self._queue.enqueue(admitted)
+                await self.deliver(await self._store.admit(self.limits))
             except PerdureError as error:
                 log.warning("cannot admit, the reconciler will try again: %s", error)

@@ -49,6 +49,7 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     Exactly one of `question` (a new user message) and `answers` (the id of a stored user message to
     answer once more) is given. `parent_id` None = after the active leaf. `history` comes before the
     question in a new chat. `fingerprint` tells whether a repeated idempotency key repeats the body.
+    `start`: admit who may run now in the same transaction, which saves a commit per question.
     """
 
     id: str
@@ -68,17 +69,20 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     metadata: dict[str, str] = {}
     idempotency_key: str | None = None
     fingerprint: str = ""
+    start: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True):
     """What `accept` committed.
 
     `replayed`: an earlier call with the same key made it. `interrupted`: the requests it cancelled.
+    `admitted`: who may run now, as `admit` tells it; the caller has to enqueue them.
     """
 
     request: Request
     replayed: bool = False
     interrupted: Sequence[str] = ()
+    admitted: Sequence[str] = ()
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -165,7 +169,11 @@ class RequestStore(Protocol):
         """End it as cancelled, whoever owns it, keeping the text; return the state that won."""
 
     async def reap(self, verdict: Verdict, *, dead: bool = False) -> list[Request]:
-        """Take over what lost its lease (`dead`: whatever is streaming); return what it changed."""
+        """Take over what lost its lease; return what it changed.
+
+        `dead`: no other process lives. Whatever is streaming is taken over, and what was admitted
+        but not claimed waits for admission again.
+        """
 
     async def undelivered(self, after_s: float) -> list[str]:
         """Return admitted requests unclaimed for `after_s`, and double their next waiting time."""

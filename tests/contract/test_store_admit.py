@@ -8,7 +8,7 @@ import pytest
 
 from perdure.errors import NotFound
 from perdure.model import Status
-from perdure.ports import RunLimits
+from perdure.ports import AcceptLimits, RunLimits
 from tests.contract import promises
 from tests.contract.stores import (
     LAPSED_S,
@@ -20,6 +20,7 @@ from tests.contract.stores import (
     ask,
     begin,
     complete,
+    question,
     sound,
     take,
     whole,
@@ -230,6 +231,25 @@ async def test_what_was_admitted_and_not_claimed_is_delivered_again(store):
     assert await store.undelivered(60) == []
     assert await store.undelivered(0) == [lost.id]
     assert waiting.id in await store.positions()
+
+
+async def test_a_question_that_may_start_is_admitted_with_its_acceptance(store):
+    """Guard: one transaction for both, under the same limits and in the same order as `admit`."""
+    early = await ask(store, "bob")
+    narrow = AcceptLimits(PLENTY, PLENTY, PLENTY, limits(running=1))
+    accepted = await store.accept(question("ann", start=True, limits=narrow))
+    assert accepted.admitted == [early.id]
+    assert await store.admit(limits(running=1)) == []
+    assert await store.claim(accepted.request.id, "w", LEASE_S) is None
+    assert await store.claim(early.id, "w", LEASE_S) is not None
+
+
+async def test_what_a_dead_process_admitted_waits_for_admission_again(store):
+    """Guard: the reset; else a question whose delivery died with the process waits for long."""
+    request = await ask(store)
+    assert await store.admit(RUN) == [request.id]
+    assert await store.reap(always_again, dead=True) == []
+    assert await store.admit(RUN) == [request.id]
 
 
 async def test_each_further_delivery_waits_twice_as_long(store):

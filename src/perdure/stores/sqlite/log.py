@@ -23,7 +23,7 @@ from perdure.ports import Append, Slice
 SEGMENT_BYTES = 64 * 1024
 SEGMENT_AGE_S = 15.0
 """Older events leave the journal, so that a slow answer does not hold back its removal."""
-SEGMENTS_PER_FLUSH = 4
+SEGMENTS_PER_FLUSH = 2
 """Bound of the extra work that one commit takes on when many answers grow alike."""
 
 _Entry = tuple[str, int, bytes]
@@ -130,7 +130,7 @@ class Log:
         """Move old events to segments and remove journal rows that nobody needs."""
         old = time.monotonic() - SEGMENT_AGE_S
         aged = [key for key, live in self.live.items() if live.hot and live.since < old]
-        for request_id in aged[: 4 * SEGMENTS_PER_FLUSH]:
+        for request_id in aged[: 8 * SEGMENTS_PER_FLUSH]:
             self._segment(request_id)
         needed = (live.journal_row for live in self.live.values() if live.hot)
         low = min(needed, default=self._next_row)

@@ -47,7 +47,9 @@ class Requests(Transitions):
                 self._end(request_id, Status.CANCELLED)
             accept.write()
             self._chat_changed(new.chat_id, new.user_id)
-            return Accepted(self._get(new.id), interrupted=interrupted)
+            request = self._get(new.id)
+            admitted = self._admit(new.limits.run) if new.start else []
+            return Accepted(request, interrupted=interrupted, admitted=admitted)
 
         return await self.db.write(work)
 
@@ -55,23 +57,23 @@ class Requests(Transitions):
         if not self._exists("status = 'queued' AND dispatched_at IS NULL"):
             return []
 
-        def work() -> list[str]:
-            now = time.time()
-            picked = Admission(self.db.writer, now).pick(limits)
-            for candidate in picked:
-                self.db.all(
-                    "UPDATE request SET dispatched_at = ?, deliveries = 0 WHERE id = ?",
-                    now,
-                    candidate.request_id,
-                )
-                self.db.all(
-                    "UPDATE person SET served_at = ? WHERE user_id = ?",
-                    now,
-                    candidate.user_id,
-                )
-            return [candidate.request_id for candidate in picked]
+        return await self.db.write(lambda: self._admit(limits))
 
-        return await self.db.write(work)
+    def _admit(self, limits: RunLimits) -> list[str]:
+        now = time.time()
+        picked = Admission(self.db.writer, now).pick(limits)
+        for candidate in picked:
+            self.db.all(
+                "UPDATE request SET dispatched_at = ?, deliveries = 0 WHERE id = ?",
+                now,
+                candidate.request_id,
+            )
+            self.db.all(
+                "UPDATE person SET served_at = ? WHERE user_id = ?",
+                now,
+                candidate.user_id,
+            )
+        return [candidate.request_id for candidate in picked]
 
     async def claim(self, request_id: str, worker_id: str, lease_s: float) -> Claim | None:
         def work() -> Claim | None:
@@ -163,6 +165,8 @@ class Requests(Transitions):
     async def reap(self, verdict: Verdict, *, dead: bool = False) -> list[Request]:
         def work() -> list[Request]:
             now = time.time()
+            if dead:
+                self.db.all("UPDATE request SET dispatched_at = NULL WHERE status = 'queued'")
             found = self.db.all(
                 f"SELECT {rows.REQUEST} FROM request WHERE status = 'streaming'"
                 " AND (? OR lease_until < ?) ORDER BY created_at",
