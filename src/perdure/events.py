@@ -311,7 +311,7 @@ class Builder:
         if call is None:
             return
         self.has_deltas = True
-        if call.item is not None and call.item is self._log.open:
+        if call.item is not None:
             self._log.write(call.pieces.pop())
             return
         self._calls.wait(call)

@@ -415,6 +415,10 @@ def test_arguments_that_are_not_json_are_kept_when_the_call_was_answered():
     assert calls(log) == [("sql", "SELECT 1", "completed")]
 
 
+def test_the_result_of_another_call_does_not_make_half_a_call_whole():
+    assert calls(answer(ToolCall("0", '{"x":', "f", "c"), ToolResult("other", "1"))) == []
+
+
 def test_a_call_id_is_made_up_if_the_agent_gave_none():
     log = answer(ToolCall("0", "{}", "f"), ToolCall("1", "{}", "f"))
     ids = [item["call_id"] for item in output(log)]

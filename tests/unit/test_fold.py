@@ -342,6 +342,11 @@ def test_a_rebuilt_log_tells_when_the_answer_was_asked_and_completed():
     assert (last["created_at"], last["completed_at"]) == (1_795_000_000, 1_795_000_009)
 
 
+def test_a_row_without_its_time_of_completion_completed_when_it_was_asked():
+    row = request(answer(Text("a")), completed_at=None)
+    assert told(rebuild(row))[-1]["response"]["completed_at"] == 1_795_000_000
+
+
 def test_an_answer_that_was_never_begun_is_rebuilt_from_its_row():
     row = request(answer(end=CANCELLED), output=None, completed_at=None)
     assert fold(rebuild(row)).status is CANCELLED
