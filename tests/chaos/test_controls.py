@@ -12,16 +12,26 @@ from tests.world.world import World
 
 
 async def test_with_commit_after_show_a_kill_changes_what_was_shown(tmp_path, rng):
-    """Guard of promise 3: commit before show."""
-    async with World(tmp_path, rng, sabotage="commit-before-show") as world:
+    """Guard of promise 3: commit before show. A kill just after a late commit finds no lie."""
+    for number in range(5):
+        try:
+            await lied_to(tmp_path / str(number), rng)
+        except AssertionError as found:
+            assert "final log" in str(found)  # noqa: PT017 - one of several tries has to fail so
+            return
+    pytest.fail("five kills, and nothing that was shown has changed")
+
+
+async def lied_to(folder, rng):
+    """Kill a server that shows before it commits; raise what the judge says."""
+    async with World(folder, rng, sabotage="commit-before-show") as world:
         request_id = await world.ask({"name": "lie", "chunks": 150, "rate": 50})
         world.follow("sse", request_id)
         world.follow("ws", request_id)
         await world.api.shown(request_id, 250)
         await world.server.kill9()
         await world.server.start()
-        with pytest.raises(AssertionError, match="final log"):
-            await world.judge_complete()
+        await world.judge_complete()
 
 
 async def test_without_the_fence_a_worker_that_lost_its_claim_writes_on(tmp_path, rng):
