@@ -236,6 +236,9 @@ class Life(RuleBasedStateMachine):
             if known.status is Status.STREAMING and (dead or known.lapsed)
         }
         assert {row.id for row in changed} == lost.keys()
+        for known in self.known.values():
+            # No delivery outlives its process: what was admitted waits for admission again.
+            known.admitted = known.admitted and not dead
         for known in lost.values():
             known.crashes += 1
             if verdict == "fail":
