@@ -220,6 +220,18 @@ def test_the_caller_s_parameters_are_echoed():
     assert response["store"] is False
 
 
+def test_a_tool_that_is_no_function_is_echoed_as_it_came():
+    tool = {"type": "web_search", "filters": None}
+    response = events.response(id="resp_1", agent_id="a", created_at=1, extra={"tools": [tool]})
+    assert response["tools"] == [tool]
+
+
+def test_text_options_without_a_format_keep_the_default_one():
+    extra = {"text": {"verbosity": "low"}}
+    response = events.response(id="resp_1", agent_id="a", created_at=1, extra=extra)
+    assert response["text"] == {"format": {"type": "text"}, "verbosity": "low"}
+
+
 def test_a_parameter_that_is_null_gets_its_default():
     nulls = dict.fromkeys(shapes.Response.__struct_fields__)
     response = events.response(id="resp_1", agent_id="a", created_at=1, extra=nulls)
