@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from perdure.errors import OwnershipLost, PerdureError, Unavailable
-from perdure.ports import Append, Bus, Ending, RequestStore, Topic
+from perdure.events import Closing
+from perdure.ports import Append, Bus, RequestStore, Topic
 
 T = TypeVar("T")
 
@@ -79,14 +80,14 @@ class Journal:
             self._flushed = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._flushed)
 
-    async def finish(self, writer: Writer, end: Callable[[], tuple[Append, Ending]]) -> bool:
+    async def finish(self, writer: Writer, end: Callable[[], tuple[Append, Closing]]) -> bool:
         """Store a run's last events and its end in one transaction; False: it was not ours.
 
         `end` closes the answer; it is called when nothing of the run is being stored any more.
         """
         await self._leave(writer)
-        last, ending = end()
-        stored = await self._insist(lambda: self._store.finish(last, ending))
+        last, closing = end()
+        stored = await self._insist(lambda: self._store.finish(last, closing))
         await self._bus.publish([Topic.events(writer.request_id)])
         return stored
 

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from perdure.deltas import Delta
+from perdure.events import Closing
 from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status
 
 IfBusy = Literal["queue", "reject", "interrupt"]
@@ -108,17 +109,6 @@ class Append(msgspec.Struct, frozen=True):
     attempt: int | None = None
 
 
-class Ending(msgspec.Struct, frozen=True):
-    """The final state of an answer: what the row and the message keep."""
-
-    status: Status
-    output: list[JSON]
-    text: str
-    error: Failure | None = None
-    usage: JSON | None = None
-    incomplete_reason: str | None = None
-
-
 class Slice(msgspec.Struct, frozen=True):
     """A contiguous piece of a log: `events[0]` has number `first`; `last` is the newest durable."""
 
@@ -159,7 +149,7 @@ class RequestStore(Protocol):
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         """Append all in one transaction; False where the claim or the number is no longer right."""
 
-    async def finish(self, last: Append, ending: Ending) -> bool:
+    async def finish(self, last: Append, closing: Closing) -> bool:
         """Append the last events and end request and message; False as in `append`."""
 
     async def hand_over(self, request_id: str, claim_id: str) -> bool:

@@ -8,10 +8,10 @@ from collections.abc import AsyncGenerator, Collection
 
 from perdure.deltas import Delta
 from perdure.errors import PerdureError, UpstreamError
-from perdure.events import Builder
+from perdure.events import Builder, Closing
 from perdure.fold import fold
 from perdure.model import JSON, Failure, Message, Status
-from perdure.ports import Agent, Append, Call, Claim, Ending
+from perdure.ports import Agent, Append, Call, Claim
 
 
 class Run:
@@ -56,22 +56,14 @@ class Run:
             self.attempt if attempt != self.attempt else None,
         )
 
-    def end(self, status: Status, error: Failure | None = None) -> tuple[Append, Ending]:
+    def end(self, status: Status, error: Failure | None = None) -> tuple[Append, Closing]:
         """Close the answer; return its last events and what is to be kept."""
         first = self.builder.first
         closing = self.builder.end(status, error)
-        ending = Ending(
-            status=closing.status,
-            output=closing.output,
-            text=closing.text,
-            error=closing.error,
-            usage=closing.usage,
-            incomplete_reason=closing.incomplete_reason,
-        )
         events = self.builder.take()
         trace_id = self.builder.trace_id
         last = Append(self.request_id, self.claim.claim_id, first, events, trace_id, self.attempt)
-        return last, ending
+        return last, closing
 
     def lose(self, error: PerdureError) -> None:
         """Stop: the claim is lost, or nothing can be stored."""

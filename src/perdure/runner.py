@@ -38,11 +38,9 @@ class _Absent:
 
     can_continue = False
 
-    async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
+    def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
         detail = f"The agent {call.agent_id} is no longer configured here."
-        if call.attempt:
-            raise AgentError(detail, code="agent_removed")
-        yield Finish()
+        raise AgentError(detail, code="agent_removed")
 
     async def close(self) -> None:
         pass

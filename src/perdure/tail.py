@@ -109,10 +109,6 @@ class Tails:
                 if batch is not None or not reader.ended:
                     yield batch
 
-    def sse(self, batch: Batch) -> bytes:
-        """Return a batch as SSE frames, made once for all readers."""
-        return batch.sse()
-
     async def snapshot(self, request_id: str) -> Snapshot:
         """Return an answer as it stands, with the number it was taken at."""
         return await self.snapshots.take(request_id)

@@ -16,14 +16,13 @@ from typing import Any, Protocol
 import msgspec
 
 from perdure.deltas import Text
-from perdure.events import Builder, first_event, is_terminal, number, response
+from perdure.events import Builder, Closing, first_event, is_terminal, number, response
 from perdure.fold import Fold, fold
 from perdure.model import Failure, Request, Status, new_id
 from perdure.ports import (
     AcceptLimits,
     Append,
     Claim,
-    Ending,
     NewMessage,
     NewRequest,
     RunLimits,
@@ -169,12 +168,11 @@ class Pen:
 
     def end(
         self, status: Status = Status.COMPLETED, error: Failure | None = None
-    ) -> tuple[Append, Ending]:
+    ) -> tuple[Append, Closing]:
         """Return what `finish` wants."""
         first = self.builder.first
         closing = self.builder.end(status, error)
-        ending = msgspec.convert(closing, Ending, from_attributes=True)
-        return Append(self.id, self.claim.claim_id, first, self.builder.take()), ending
+        return Append(self.id, self.claim.claim_id, first, self.builder.take()), closing
 
 
 async def whole(store: Store, request_id: str, bytes_max: int = READ_BYTES) -> list[bytes]:

@@ -261,7 +261,7 @@ async def test_a_hundred_readers_share_one_read_and_one_framing(stage):
 
     async def follow(kept):
         async for batch in stage.tails.follow(pen.id, len(pen.claim.events) - 1, idle_s=NEVER_S):
-            kept.append(stage.tails.sse(batch))
+            kept.append(batch.sse())
 
     readers = [asyncio.ensure_future(follow(kept)) for kept in frames]
     await stage.settled(100)

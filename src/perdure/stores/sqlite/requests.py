@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 import apsw
 
 from perdure.errors import Gone, NotFound
-from perdure.events import Builder, rebuild
+from perdure.events import Builder, Closing, rebuild
 from perdure.fold import fold
 from perdure.model import Request, Status, new_id
 from perdure.ports import (
     Accepted,
     Append,
     Claim,
-    Ending,
     NewRequest,
     RunLimits,
     Slice,
@@ -132,14 +131,14 @@ class Requests(Transitions):
 
         return self.db.write_now(work)
 
-    async def finish(self, last: Append, ending: Ending) -> bool:
+    async def finish(self, last: Append, closing: Closing) -> bool:
         def work() -> bool:
             live = self.log.live.get(last.request_id)
             owned = live is not None and self.log.owns(last.request_id, last.claim_id)
             if live is None or not owned or live.next != last.first:
                 return False
             self._annotate(last)
-            self._close(last.request_id, last.first, last.events, ending)
+            self._close(last.request_id, last.first, last.events, closing)
             return True
 
         return await self.db.write(work)

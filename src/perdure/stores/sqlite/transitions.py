@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import apsw
 
 from perdure.errors import NotFound
-from perdure.events import Builder
+from perdure.events import Builder, Closing
 from perdure.fold import fold
 from perdure.model import Failure, Message, Request, Status
-from perdure.ports import Append, Ending
+from perdure.ports import Append
 from perdure.stores.sqlite import rows
 from perdure.stores.sqlite.database import Database
 from perdure.stores.sqlite.log import Log
@@ -32,22 +32,14 @@ class Transitions:
         builder = Builder(fold(self.log.whole(request_id)))
         first = builder.first
         closing = builder.end(status, error)
-        ending = Ending(
-            status=closing.status,
-            output=closing.output,
-            text=closing.text,
-            error=closing.error,
-            usage=closing.usage,
-            incomplete_reason=closing.incomplete_reason,
-        )
-        self._close(request_id, first, builder.take(), ending)
+        self._close(request_id, first, builder.take(), closing)
 
     def _close(
         self,
         request_id: str,
         first: int,
         events: Sequence[bytes],
-        ending: Ending,
+        closing: Closing,
     ) -> None:
         """Write the last events, the row, the message and the chat's state."""
         row = self.db.one(
@@ -55,12 +47,12 @@ class Transitions:
             " error = ?, usage = ?, output = ?, incomplete_reason = ?, dispatched_at = NULL"
             " WHERE id = ? AND status IN ('queued', 'streaming')"
             " RETURNING chat_id, user_id, message_id",
-            ending.status,
+            closing.status,
             time.time(),
-            rows.dump(ending.error),
-            rows.dump(ending.usage),
-            rows.dump(ending.output),
-            ending.incomplete_reason,
+            rows.dump(closing.error),
+            rows.dump(closing.usage),
+            rows.dump(closing.output),
+            closing.incomplete_reason,
             request_id,
         )
         if row is None:
@@ -68,16 +60,16 @@ class Transitions:
         chat_id, user_id, message_id = row
         position = self.db.one(
             "UPDATE message SET text = ?, output = ? WHERE id = ? RETURNING position",
-            ending.text,
-            rows.dump(ending.output),
+            closing.text,
+            rows.dump(closing.output),
             message_id,
         )
-        if position is not None and ending.text:
+        if position is not None and closing.text:
             self.db.all("INSERT OR IGNORE INTO unindexed VALUES (?)", position[0])
-        unread = int(ending.status != Status.CANCELLED)
+        unread = int(closing.status != Status.CANCELLED)
         self.db.all(
             "UPDATE chat SET last_status = ?, unread = max(unread, ?) WHERE id = ?",
-            ending.status,
+            closing.status,
             unread,
             chat_id,
         )
