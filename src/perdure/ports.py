@@ -327,6 +327,8 @@ class Call(msgspec.Struct, frozen=True):
 
     `messages` are Chat Completions messages (`{role, content}`), oldest first, the question last.
     `attempt` counts from 1. `partial` is an earlier attempt's text, for handlers that continue.
+    `put` takes a delta as if it were yielded, but without a turn of the event loop, and tells
+    whether it may be called again before the handler has yielded once more.
     """
 
     request_id: str
@@ -337,6 +339,7 @@ class Call(msgspec.Struct, frozen=True):
     attempt: int = 1
     partial: str = ""
     metadata: Mapping[str, str] = {}
+    put: Callable[[Delta], bool] | None = None
 
 
 class Handler(Protocol):

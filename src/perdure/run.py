@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 
 from perdure.deltas import Delta
 from perdure.errors import PerdureError, UpstreamError
@@ -13,11 +13,54 @@ from perdure.fold import fold
 from perdure.model import JSON, Failure, Message, Status
 from perdure.ports import Agent, Append, Call, Claim
 
+PENDING_BYTES_MAX = 64 * 1024
+"""Bytes that a run may have waiting for the store before it must wait itself."""
+
 
 class Run:
-    """One attempt of a request in this process; what the journal writes for it."""
+    """One attempt of a request in this process; what the journal writes for it.
 
-    def __init__(self, claim: Claim, agent: Agent, task: asyncio.Task[None]) -> None:
+    Args:
+        claim: its ownership.
+        agent: who answers.
+        task: what runs it; cancelled to stop it.
+        note: called with the run when there is something to store.
+        answer_bytes_max: size from which the answer is too large.
+
+    """
+
+    __slots__ = (
+        "_answer_bytes_max",
+        "_attempt",
+        "_note",
+        "_seen",
+        "_trace_id",
+        "agent",
+        "asking",
+        "attempt",
+        "builder",
+        "claim",
+        "drops",
+        "ending",
+        "handing_over",
+        "heard",
+        "noted",
+        "partial",
+        "request_id",
+        "started",
+        "stopped",
+        "task",
+        "touched",
+    )
+
+    def __init__(
+        self,
+        claim: Claim,
+        agent: Agent,
+        task: asyncio.Task[None],
+        note: Callable[[Run], None],
+        answer_bytes_max: int,
+    ) -> None:
         self.request_id = claim.request.id
         self.claim = claim
         self.agent = agent
@@ -34,15 +77,44 @@ class Run:
         self.heard = 0
         self.drops = 0
         self.touched = self.started = time.monotonic()
+        self._note = note
+        self._answer_bytes_max = answer_bytes_max
         self._seen = 0
         self._trace_id: str | None = None
         self._attempt = self.attempt
 
+    def put(self, delta: Delta) -> bool:
+        """Add a delta to the log; tell whether there is room for another one right now."""
+        self.builder.add(delta)
+        self.heard += 1
+        if not self.noted:
+            self.noted = True
+            self._note(self)
+        return self.roomy
+
+    @property
+    def roomy(self) -> bool:
+        """Whether the agent may go on at once."""
+        return not (self.full or self.too_large)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the store that the agent has to wait, too."""
+        return self.builder.pending > PENDING_BYTES_MAX
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the answer is longer than allowed."""
+        return self.builder.text_bytes > self._answer_bytes_max
+
     def take(self) -> Append | None:
         """Return what is new since the last take, numbered."""
         self.noted = False
-        first = self.builder.first
-        events = self.builder.take()
+        builder = self.builder
+        events = builder.take()
+        first = builder.first - len(events)
+        if builder.trace_id == self._trace_id and self.attempt == self._attempt:
+            return Append(self.request_id, self.claim.claim_id, first, events) if events else None
         trace_id, self._trace_id = self._new_trace(), self.builder.trace_id
         if not events and trace_id is None:
             return None
@@ -58,9 +130,9 @@ class Run:
 
     def end(self, status: Status, error: Failure | None = None) -> tuple[Append, Closing]:
         """Close the answer; return its last events and what is to be kept."""
-        first = self.builder.first
         closing = self.builder.end(status, error)
         events = self.builder.take()
+        first = self.builder.first - len(events)
         trace_id = self.builder.trace_id
         last = Append(self.request_id, self.claim.claim_id, first, events, trace_id, self.attempt)
         return last, closing
@@ -93,6 +165,7 @@ class Run:
             attempt=self.attempt,
             partial=self.partial,
             metadata=request.metadata,
+            put=self.put,
         )
         return self.agent.handler.stream(call)
 

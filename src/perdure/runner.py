@@ -22,10 +22,6 @@ from perdure.run import Run
 
 log = logging.getLogger("perdure.runner")
 
-PENDING_BYTES_MAX = 64 * 1024
-"""Bytes that a run may have waiting for the store before it must wait itself."""
-CHECK_EVERY = 2
-"""Deltas between two looks at how much waits and how long the answer is."""
 SWEEP_S = 0.25
 LEAVE_S = 5.0
 """How long a drain waits for runs that were told to stop; less than supervisors wait for us."""
@@ -136,7 +132,8 @@ class Runner:
         if claim is None or task is None:
             return
         agent_id = claim.request.agent_id
-        run = Run(claim, self._agents.get(agent_id) or Agent(id=agent_id, handler=_Absent()), task)
+        agent = self._agents.get(agent_id) or Agent(id=agent_id, handler=_Absent())
+        run = Run(claim, agent, task, self._journal.note, self._answer_bytes_max)
         self.runs[request_id] = run
         if self._leaving:
             run.hand_over()
@@ -238,24 +235,19 @@ class Runner:
 
     async def _record(self, run: Run, deltas: AsyncIterator[Delta]) -> bool:
         """Put each delta into the log; tell whether the answer was finished."""
-        builder, journal = run.builder, self._journal
         async for delta in deltas:
-            builder.add(delta)
-            run.heard += 1
-            if not run.noted:
-                run.noted = True
-                journal.note(run)
+            if not run.roomy:
+                await self._check(run)
+            run.put(delta)
             if type(delta) is Finish:
                 return True
-            if run.heard % CHECK_EVERY == 0:
-                await self._check(run)
         return False
 
     async def _check(self, run: Run) -> None:
         """Hold back a run that is faster than the store; end one that says too much."""
-        if run.builder.pending > PENDING_BYTES_MAX:
+        if run.full:
             await self._journal.flushed()
-        if run.builder.text_bytes > self._answer_bytes_max:
+        if run.too_large:
             detail = f"The answer is longer than {self._answer_bytes_max} bytes."
             raise UpstreamError(detail, code="answer_too_large")
 

@@ -131,6 +131,17 @@ class Outlet:
 
     """
 
+    __slots__ = (
+        "_leaving",
+        "_look_at",
+        "_loop",
+        "_patience_s",
+        "_send",
+        "_transport",
+        "deadline",
+        "window_end",
+    )
+
     def __init__(self, scope: Scope, send: Send, core: Core, leaving: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
         settings = core.settings
@@ -172,8 +183,7 @@ class Outlet:
             or transport.get_write_buffer_size() > WRITE_BUFFER_BYTES
         ):
             return False
-        frames: bytes = batch.sse()
-        transport.write(b"%x\r\n%b\r\n" % (len(frames), frames))
+        transport.write(batch.http_chunk())
         return True
 
     def abort(self) -> None:

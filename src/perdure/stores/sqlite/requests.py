@@ -214,11 +214,16 @@ class Requests(Transitions):
         return await self.db.write(work)
 
     async def read(self, cursors: Mapping[str, int], bytes_max: int) -> dict[str, Slice]:
+        hot = self.log.hot
         try:
             return {
                 request_id: found
                 for request_id, after in cursors.items()
-                if (found := self._slice(request_id, after, bytes_max)) is not None
+                if (
+                    found := hot(request_id, after, bytes_max)
+                    or self._slice(request_id, after, bytes_max)
+                )
+                is not None
             }
         except apsw.Error as error:
             raise translate(error, "read a log") from error
