@@ -7,13 +7,13 @@ Each promise here is an executable suite in `tests/contract`, which every adapte
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from perdure.deltas import Delta
 from perdure.events import Closing
-from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status
+from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Webhook
 
 IfBusy = Literal["queue", "reject", "interrupt"]
 
@@ -49,8 +49,12 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
 
     Exactly one of `question` (a new user message) and `answers` (the id of a stored user message to
     answer once more) is given. `parent_id` None = after the active leaf. `history` comes before the
-    question in a new chat. `fingerprint` tells whether a repeated idempotency key repeats the body.
+    question. `fingerprint` tells whether a repeated idempotency key repeats the body.
     `start`: admit who may run now in the same transaction, which saves a commit per question.
+    `client_chat_id` names the chat as a client does: the person's living chat of that name is used
+    instead of `chat_id` and `new_chat`; a new one gets the name. `any_agent`: the chat's agent does
+    not bind. `params`, `transient`: see `Request`. `input` is kept for `RequestStore.input`.
+    `notify`: its end makes a webhook, in the transaction that ends it.
     """
 
     id: str
@@ -71,6 +75,12 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     idempotency_key: str | None = None
     fingerprint: str = ""
     start: bool = False
+    client_chat_id: str | None = None
+    any_agent: bool = False
+    params: JSON = {}
+    input: Sequence[JSON] = ()
+    transient: bool = False
+    notify: bool = False
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -98,7 +108,7 @@ class Claim(msgspec.Struct, frozen=True):
 class Append(msgspec.Struct, frozen=True):
     """Events `first`, `first + 1` … of one request, encoded, to be appended under `claim_id`.
 
-    `trace_id` and `attempt` are stored beside them when given.
+    `trace_id`, `attempt` and `upstream` are stored beside them when given.
     """
 
     request_id: str
@@ -107,6 +117,14 @@ class Append(msgspec.Struct, frozen=True):
     events: Sequence[bytes]
     trace_id: str | None = None
     attempt: int | None = None
+    upstream: JSON | None = None
+
+    @property
+    def notes(self) -> bool:
+        """Whether there is anything to store beside the events."""
+        return (
+            self.trace_id is not None or self.attempt is not None or self.upstream is not None
+        )
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -140,8 +158,18 @@ class RequestStore(Protocol):
     async def admit(self, limits: RunLimits) -> list[str]:
         """Mark who may run now, fairly, oldest first within a person's rank; return their ids."""
 
-    async def claim(self, request_id: str, worker_id: str, lease_s: float) -> Claim | None:
-        """Take an admitted request: attempt + 1, `response.in_progress`. None: it is not."""
+    async def claim(
+        self,
+        request_id: str,
+        worker_id: str,
+        lease_s: float,
+        continuing: Collection[str] = (),
+    ) -> Claim | None:
+        """Take an admitted request: attempt + 1, `response.in_progress`. None: it is not.
+
+        `continuing`: ids of agents that go on behind a partial answer: the event of a later attempt
+        says so, and what was said before counts.
+        """
 
     async def renew(self, claims: Mapping[str, str], lease_s: float) -> set[str]:
         """Extend the leases of `{request id: claim id}`; return the ids that are still owned."""
@@ -194,21 +222,32 @@ class RequestStore(Protocol):
     async def delete_request(self, request_id: str, user_id: str) -> None:
         """Stop it if it runs and remove it with its log; the messages stay."""
 
+    async def input(self, request_id: str, user_id: str) -> list[JSON]:
+        """Return the input items that the request was made with; raises `NotFound`."""
+
     async def counts(self) -> dict[str, int]:
         """Return how many requests there are in each non-terminal state: `queued`, `streaming`."""
 
     async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
-        """Remove what ended longer ago than given (0 = keep for ever); return counts by noun."""
+        """Remove what ended longer ago than given (0 = keep for ever); return counts by noun.
+
+        Transient requests go with their chats a minute after their end, whatever is given.
+        """
 
 
 class ChatStore(Protocol):
     """Chats, messages and feedback. Every method names the person; foreign is `NotFound`."""
 
-    async def create_chat(self, user_id: str, agent_id: str, title: str) -> Chat:
+    async def create_chat(
+        self, user_id: str, agent_id: str, title: str, metadata: Mapping[str, str] = {}
+    ) -> Chat:
         """Make an empty chat."""
 
     async def chat(self, chat_id: str, user_id: str) -> Chat:
         """Return one chat."""
+
+    async def chat_of_client(self, client_id: str, user_id: str) -> Chat:
+        """Return the person's living chat that a client calls so."""
 
     async def chats(
         self,
@@ -236,8 +275,9 @@ class ChatStore(Protocol):
         pinned: bool | None = None,
         archived: bool | None = None,
         current_message_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Chat:
-        """Change what is given. Raises `NotFound` also for a message of another chat."""
+        """Change what is given; metadata as a whole. Raises `NotFound` also for a message of another chat."""
 
     async def mark_read(self, chat_id: str, user_id: str) -> Chat:
         """Clear the unread mark for all of the person's devices."""
@@ -257,6 +297,23 @@ class ChatStore(Protocol):
     async def remove_message(self, message_id: str, user_id: str) -> str:
         """Withdraw a question that still waits; return its request's id."""
 
+    async def add_messages(
+        self, chat_id: str, user_id: str, messages: Sequence[NewMessage]
+    ) -> list[Message]:
+        """Put messages behind the active leaf, in order, without asking anybody.
+
+        Raises `Conflict` (`chat_busy`) while a request of the chat has not ended.
+        """
+
+    async def drop_message(
+        self, message_id: str, user_id: str, keep: Sequence[JSON] | None = None
+    ) -> Chat:
+        """Take a message out of its chat; what follows it follows its parent.
+
+        `keep`: only reduce an answer to these items of its output. Raises `Conflict` (`chat_busy`)
+        while a request of the chat has not ended.
+        """
+
     async def add_feedback(self, feedback: Feedback) -> None:
         """Keep a verdict; a later one of the same person, request and name replaces it."""
 
@@ -267,7 +324,32 @@ class ChatStore(Protocol):
         """Return the person's request with that trace id."""
 
 
-class Store(RequestStore, ChatStore, Protocol):
+class Outbox(Protocol):
+    """Webhooks that wait for delivery. `accept(notify=True)` makes one when the request ends.
+
+    A webhook is one of `response.completed | incomplete | failed | cancelled`; its row is written
+    in the transaction that ends the request, so that no end is forgotten and none told too early.
+    """
+
+    async def take_webhooks(self, hide_s: float, limit: int = 20) -> list[Webhook]:
+        """Return those that are due, oldest first, with the new attempt counted.
+
+        Nobody is given them again within `hide_s`; if this process dies, somebody is after it.
+        """
+
+    async def settle_webhook(
+        self, webhook_id: str, *, error: str | None = None, retry_s: float | None = None
+    ) -> None:
+        """Keep how a delivery went: no error = delivered; else due in `retry_s`, None = given up."""
+
+    async def webhooks(self, user_id: str, *, dead: bool = False, limit: int = 50) -> list[Webhook]:
+        """Return the person's, newest first; `dead`: only those given up."""
+
+    async def redeliver_webhook(self, webhook_id: str, user_id: str) -> Webhook:
+        """Make one due now, whatever became of it; its attempts begin anew. Raises `NotFound`."""
+
+
+class Store(RequestStore, ChatStore, Outbox, Protocol):
     """Durable truth; whatever it cannot do now raises `Unavailable`."""
 
     async def open(self) -> None:
@@ -326,7 +408,10 @@ class Call(msgspec.Struct, frozen=True):
     """What a handler gets for one attempt.
 
     `messages` are Chat Completions messages (`{role, content}`), oldest first, the question last.
-    `attempt` counts from 1. `partial` is an earlier attempt's text, for handlers that continue.
+    `items` is the same talk as Open Responses items, with what Chat Completions cannot say.
+    `attempt` counts from 1. `partial` is the text to go on behind, for handlers that continue; ""
+    when the answer begins anew. `params` are the caller's own (tools, instructions …), as in
+    `Request.params`. `upstream` is the last `Marked.position` of an attempt to be continued.
     """
 
     request_id: str
@@ -337,6 +422,9 @@ class Call(msgspec.Struct, frozen=True):
     attempt: int = 1
     partial: str = ""
     metadata: Mapping[str, str] = {}
+    items: Sequence[JSON] = ()
+    params: Mapping[str, Any] = {}
+    upstream: JSON | None = None
 
 
 class Handler(Protocol):

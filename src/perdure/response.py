@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perdure.model import JSON
+from perdure.model import JSON, Request
 from perdure.wire import clean, encode
 
 _OWN = frozenset(
@@ -105,6 +105,20 @@ def response(
         whole["conversation"] = {"id": conversation}
     cleaned: JSON = clean(whole)
     return cleaned
+
+
+def of_request(request: Request) -> JSON:
+    """Return the Response object of a request as it was when it was accepted."""
+    params = request.params
+    return response(
+        id=request.id,
+        agent_id=request.agent_id,
+        created_at=request.created_at,
+        metadata=request.metadata,
+        conversation=params.get("conversation"),
+        background=params.get("background", True),
+        extra=params,
+    )
 
 
 def first_event(response: JSON) -> bytes:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator
 
 from perdure.deltas import Delta
 from perdure.errors import PerdureError, UpstreamError
 from perdure.events import Builder, Closing
 from perdure.fold import fold
-from perdure.model import JSON, Failure, Message, Status
+from perdure.model import JSON, Failure, Status
 from perdure.ports import Agent, Append, Call, Claim
+from perdure.talk import as_items, as_messages
 
 
 class Run:
@@ -23,9 +24,10 @@ class Run:
         self.agent = agent
         self.task = task
         folded = fold(claim.events)
-        self.partial = folded.text()
-        self.builder = Builder(folded)
+        self.continuing = goes_on(agent)
         self.attempt = claim.request.attempt
+        self.partial = folded.text() if self.continuing and self.attempt > 1 else ""
+        self.builder = Builder(folded)
         self.stopped: PerdureError | None = None
         self.handing_over = False
         self.asking = False
@@ -37,6 +39,7 @@ class Run:
         self._seen = 0
         self._trace_id: str | None = None
         self._attempt = self.attempt
+        self._position: JSON | None = None
 
     def take(self) -> Append | None:
         """Return what is new since the last take, numbered."""
@@ -44,7 +47,8 @@ class Run:
         first = self.builder.first
         events = self.builder.take()
         trace_id, self._trace_id = self._new_trace(), self.builder.trace_id
-        if not events and trace_id is None:
+        position, self._position = self._new_position(), self.builder.position
+        if not events and trace_id is None and position is None:
             return None
         attempt, self._attempt = self._attempt, self.attempt
         return Append(
@@ -54,6 +58,7 @@ class Run:
             events,
             trace_id,
             self.attempt if attempt != self.attempt else None,
+            position,
         )
 
     def end(self, status: Status, error: Failure | None = None) -> tuple[Append, Closing]:
@@ -62,7 +67,10 @@ class Run:
         closing = self.builder.end(status, error)
         events = self.builder.take()
         trace_id = self.builder.trace_id
-        last = Append(self.request_id, self.claim.claim_id, first, events, trace_id, self.attempt)
+        position = self.builder.position
+        last = Append(
+            self.request_id, self.claim.claim_id, first, events, trace_id, self.attempt, position
+        )
         return last, closing
 
     def lose(self, error: PerdureError) -> None:
@@ -81,6 +89,14 @@ class Run:
             self.handing_over = True
             self.task.cancel()
 
+    def begin_again(self, reason: str, *, continued: bool) -> None:
+        """Open another attempt, behind what there is or instead of it."""
+        self.attempt += 1
+        self.continuing = continued
+        self.builder.in_progress(self.attempt, reason, continued)
+        self.builder.has_deltas = False
+        self.partial = self.builder.text() if continued else ""
+
     def open(self) -> AsyncGenerator[Delta, None]:
         """Ask the agent."""
         request = self.claim.request
@@ -89,10 +105,13 @@ class Run:
             chat_id=request.chat_id,
             user_id=request.user_id,
             agent_id=request.agent_id,
-            messages=_conversation(self.claim.messages),
+            messages=as_messages(self.claim.messages, request.params.get("instructions")),
             attempt=self.attempt,
             partial=self.partial,
             metadata=request.metadata,
+            items=as_items(self.claim.messages),
+            params=request.params,
+            upstream=(self.builder.position or request.upstream) if self.continuing else None,
         )
         return self.agent.handler.stream(call)
 
@@ -111,18 +130,18 @@ class Run:
             return _too_long("idle_timeout", "fell silent for", agent.idle_timeout_s)
         return None
 
+    def _new_position(self) -> JSON | None:
+        position = self.builder.position
+        return position if position != self._position else None
+
     def _new_trace(self) -> str | None:
         trace_id = self.builder.trace_id
         return trace_id if trace_id != self._trace_id else None
 
 
-def _conversation(messages: Collection[Message]) -> list[JSON]:
-    """Return what the agent is told; answers without text (failed, stopped early) are left out."""
-    return [
-        {"role": message.role, "content": message.parts or message.text}
-        for message in messages
-        if message.text or message.parts
-    ]
+def goes_on(agent: Agent) -> bool:
+    """Tell whether an agent's next attempt goes on behind what the last one has said."""
+    return agent.recovery == "continue" and agent.handler.can_continue
 
 
 def _too_long(code: str, what: str, seconds: float) -> UpstreamError:
