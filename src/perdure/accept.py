@@ -50,6 +50,7 @@ class Question(msgspec.Struct, kw_only=True):
     idempotency_key: str | None = None
     fingerprint: str = ""
     role: Literal["user", "assistant", "system", "developer", "tool"] = "user"
+    message_id: str | None = None
     before: Sequence[NewMessage] = ()
     answers: str | None = None
     params: JSON = {}
@@ -68,6 +69,9 @@ class Acceptance:
         default_agent_id: whom to ask when a question names nobody.
         limits: how many may wait.
         message_bytes_max: size of one message's text, UTF-8.
+
+    Attributes:
+        draining: refuse questions, the process is about to stop.
         notify: whether ends are told by webhook.
 
     """
@@ -82,9 +86,9 @@ class Acceptance:
         default_agent_id: str,
         limits: AcceptLimits,
         message_bytes_max: int,
-        notify: bool = False,
     ) -> None:
         self.draining = False
+        self.notify = False
         self._store = store
         self._bus = bus
         self._dispatch = dispatch
@@ -92,7 +96,6 @@ class Acceptance:
         self._default_agent_id = default_agent_id
         self._limits = limits
         self._message_bytes_max = message_bytes_max
-        self._notify = notify
         self._positions: dict[str, int] = {}
         self._positions_at = float("-inf")
 
@@ -115,7 +118,7 @@ class Acceptance:
         )
         title = title_of(question.history[0].text if question.history else question.text)
         message = NewMessage(
-            id=new_id("msg"),
+            id=question.message_id or new_id("msg"),
             role=question.role,
             text=question.text,
             parts=question.parts,
@@ -151,9 +154,7 @@ class Acceptance:
         if before.agent_id not in self._agents:
             detail = f"The agent {before.agent_id} is no longer configured here."
             raise Invalid(detail, code="unknown_agent")
-        new = self._new(
-            user_id, before.chat_id, before.agent_id, before.metadata, before.params
-        )
+        new = self._new(user_id, before.chat_id, before.agent_id, before.metadata, before.params)
         again = msgspec.structs.replace(new, answers=before.user_message_id, any_agent=True)
         return await self._accept(again)
 
@@ -299,7 +300,7 @@ class Acceptance:
             limits=self._limits,
             metadata=metadata,
             params=params,
-            notify=self._notify,
+            notify=self.notify,
             start=True,
         )
 

@@ -198,14 +198,20 @@ class Builder:
                 self._result(delta)
             case Annotation():
                 self._annotate(delta)
-            case Usage():
-                self.usage = _usage(delta)
-            case Trace():
-                self.trace_id = clean(delta.trace_id)
             case Marked():
                 for told in delta.deltas:
                     self.add(told)
                 self.position = delta.position
+            case Usage() | Trace() | Finish():
+                self._keep(delta)
+
+    def _keep(self, delta: Usage | Trace | Finish) -> None:
+        """Keep what is told at the end."""
+        match delta:
+            case Usage():
+                self.usage = _usage(delta)
+            case Trace():
+                self.trace_id = clean(delta.trace_id)
             case Finish():
                 self.finish_reason = delta.reason
 

@@ -122,9 +122,7 @@ class Append(msgspec.Struct, frozen=True):
     @property
     def notes(self) -> bool:
         """Whether there is anything to store beside the events."""
-        return (
-            self.trace_id is not None or self.attempt is not None or self.upstream is not None
-        )
+        return self.trace_id is not None or self.attempt is not None or self.upstream is not None
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -277,7 +275,10 @@ class ChatStore(Protocol):
         current_message_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Chat:
-        """Change what is given; metadata as a whole. Raises `NotFound` also for a message of another chat."""
+        """Change what is given, metadata as a whole.
+
+        Raises `NotFound` also for a message of another chat.
+        """
 
     async def mark_read(self, chat_id: str, user_id: str) -> Chat:
         """Clear the unread mark for all of the person's devices."""
@@ -323,6 +324,9 @@ class ChatStore(Protocol):
     async def request_of_trace(self, trace_id: str, user_id: str) -> Request:
         """Return the person's request with that trace id."""
 
+    async def answer_item(self, item_id: str, user_id: str) -> JSON:
+        """Return the item of that id in one of the person's answers; raises `NotFound`."""
+
 
 class Outbox(Protocol):
     """Webhooks that wait for delivery. `accept(notify=True)` makes one when the request ends.
@@ -340,7 +344,7 @@ class Outbox(Protocol):
     async def settle_webhook(
         self, webhook_id: str, *, error: str | None = None, retry_s: float | None = None
     ) -> None:
-        """Keep how a delivery went: no error = delivered; else due in `retry_s`, None = given up."""
+        """Keep how it went: no error = delivered; else due in `retry_s`, None = given up."""
 
     async def webhooks(self, user_id: str, *, dead: bool = False, limit: int = 50) -> list[Webhook]:
         """Return the person's, newest first; `dead`: only those given up."""

@@ -134,9 +134,7 @@ class Runner:
 
     async def _work(self, request_id: str) -> None:
         """Claim a request and see it through."""
-        claim = await self._store.claim(
-            request_id, self.worker_id, self._lease_s, self._continuing
-        )
+        claim = await self._store.claim(request_id, self.worker_id, self._lease_s, self._continuing)
         task = asyncio.current_task()
         if claim is None or task is None:
             return

@@ -49,9 +49,7 @@ def as_items(talk: Iterable[Message]) -> list[JSON]:
     every = [item for message in talk for item in _items(message)]
     answered = {item.get("call_id") for item in every if item["type"] == "function_call_output"}
     return [
-        item
-        for item in every
-        if item["type"] != "function_call" or item.get("call_id") in answered
+        item for item in every if item["type"] != "function_call" or item.get("call_id") in answered
     ]
 
 
@@ -156,7 +154,9 @@ def _said(item: JSON) -> Iterator[JSON]:
     """Yield an answer's item as input; ids of our log mean nothing to the agent's server."""
     match item["type"]:
         case "message":
-            text = "".join(part.get("text") or part.get("refusal") or "" for part in item["content"])
+            text = "".join(
+                part.get("text") or part.get("refusal") or "" for part in item["content"]
+            )
             if text:
                 yield {"type": "message", "role": "assistant", "content": text} | _phase(item)
         case "function_call":

@@ -21,6 +21,7 @@ from perdure.routers import (
     requests,
     sockets,
     streams,
+    v1,
 )
 from perdure.routers.guard import Guard
 
@@ -41,6 +42,7 @@ def include(app: FastAPI, *, with_home: bool = True) -> None:
     app.router.redirect_slashes = False
     for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback):
         app.include_router(module.router)
+    app.include_router(v1.router)
     for module in (agents, health, docs, *([home] if with_home else [])):
         app.include_router(module.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from perdure.errors import Conflict, NotFound
-from perdure.model import Chat, Feedback, Message, Request, Status, new_id
+from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
 from perdure.stores.sqlite import cursors, rows
 from perdure.stores.sqlite.transitions import Transitions, unknown
 
@@ -248,6 +248,18 @@ class Chats(Transitions):
             user_id,
         )
         return self._numbered(rows.request(_required(found, "trace", trace_id)))
+
+    async def answer_item(self, item_id: str, user_id: str) -> JSON:
+        found = self.db.look(
+            "SELECT m.output FROM chat c JOIN message m ON m.chat_id = c.id WHERE c.user_id = ?"
+            " AND c.deleted_at IS NULL AND m.output IS NOT NULL AND instr(m.output, ?)",
+            user_id,
+            rows.dump(item_id),
+        )
+        output = [item for row in found for item in rows.load(str(row[0]))]
+        if item := next((item for item in output if item["id"] == item_id), None):
+            return dict(item)
+        raise NotFound(f"There is no item {item_id}.", code="item_not_found")
 
     async def index(self, bytes_max: int | None = INDEX_BYTES_PER_STEP) -> bool:
         """Take new texts into the search index; tell whether some are left (never with None)."""
