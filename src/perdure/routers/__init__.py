@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from perdure.routers import (
     agents,
+    ai_sdk,
     chats,
     docs,
     feedback,
@@ -40,7 +41,7 @@ def include(app: FastAPI, *, with_home: bool = True) -> None:
     app.add_middleware(Guard)
     problems.install(app)
     app.router.redirect_slashes = False
-    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback):
+    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, ai_sdk):
         app.include_router(module.router)
     app.include_router(v1.router)
     for module in (agents, health, docs, *([home] if with_home else [])):

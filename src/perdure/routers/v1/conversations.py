@@ -9,9 +9,10 @@ from fastapi import APIRouter, Query, Request, Response
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound
 from perdure.model import JSON, Chat, Message, title_of
+from perdure.routers.branches import branch
 from perdure.routers.given import Running, Who
 from perdure.routers.v1 import items, params
-from perdure.routers.v1.creating import branch, conversation
+from perdure.routers.v1.creating import conversation
 from perdure.routers.v1.shown import LIMIT, LIMIT_MAX, answer, list_of, message_items, page
 
 router = APIRouter(prefix="/conversations")

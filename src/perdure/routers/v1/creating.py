@@ -9,6 +9,7 @@ from perdure.core import Core
 from perdure.errors import Invalid, NotFound
 from perdure.model import JSON, Chat, Message, Request, new_id
 from perdure.ports import Accepted, NewMessage
+from perdure.routers.branches import branch
 from perdure.routers.given import known
 from perdure.routers.v1 import items
 from perdure.routers.v1.params import Wish
@@ -91,16 +92,6 @@ async def _previous(core: Core, user_id: str, wish: Wish) -> Request | None:
         pass
     detail = f"Previous response with id '{previous[:100]}' not found."
     raise Invalid(detail, code="previous_response_not_found", param="previous_response_id")
-
-
-def branch(tree: Sequence[Message], leaf: str | None) -> list[Message]:
-    """Return the messages from the root to `leaf`."""
-    by_id = {message.id: message for message in tree}
-    line: list[Message] = []
-    while leaf is not None and leaf in by_id:
-        line.append(by_id[leaf])
-        leaf = by_id[leaf].parent_id
-    return line[::-1]
 
 
 def _copied(line: Sequence[Message]) -> list[NewMessage]:
