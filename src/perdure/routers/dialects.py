@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 
 CONFLICT, TOO_MANY, SERVER_ERRORS = 409, 429, 500
+ORIGIN = "?dialect=agent-events"
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -19,6 +21,17 @@ def is_openai(path: str) -> bool:
 def is_ai_sdk(path: str) -> bool:
     """Tell whether a path belongs to the AI SDK's endpoint."""
     return path == "/api/chat" or path.startswith("/api/chat/")
+
+
+def place_of(connection: HTTPConnection) -> str:
+    """Return a call's path, with the dialect that it asks for."""
+    dialect = connection.query_params.get("dialect")
+    return connection.url.path + (ORIGIN if dialect == "agent-events" else "")
+
+
+def is_origin(place: str) -> bool:
+    """Tell whether a call asks for the dialect of the app in which this began."""
+    return place.endswith(ORIGIN)
 
 
 def openai(problem: dict[str, Any], headers: dict[str, str]) -> Response:

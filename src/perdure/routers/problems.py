@@ -82,7 +82,7 @@ def install(app: FastAPI) -> None:
 
     async def perdure(request: Request, error: Exception) -> Response:
         assert isinstance(error, PerdureError)  # noqa: S101 registered for nothing else
-        return response(error, request_id_of(request), request.url.path)
+        return response(error, request_id_of(request), dialects.place_of(request))
 
     async def unreadable(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 registered for nothing else
@@ -148,6 +148,8 @@ def _response(
         return dialects.openai(fields, dict(headers or {}))
     if dialects.is_ai_sdk(path):
         return dialects.sentence(fields, dict(headers or {}))
+    if dialects.is_origin(path):
+        fields |= {"type": "error", "error": fields["code"], "message": fields["detail"]}
     return Response(
         msgspec.json.encode(fields), fields["status"], dict(headers or {}), media_type=MEDIA_TYPE
     )
@@ -167,7 +169,7 @@ def _fields(status: int, code: str, detail: str, request_id: str | None) -> dict
 
 def _of_validation(error: RequestValidationError, request: Request) -> Response:
     """Say which fields are wrong and how; never echo what was sent."""
-    errors, request_id, path = error.errors(), request_id_of(request), request.url.path
+    errors, request_id, path = error.errors(), request_id_of(request), dialects.place_of(request)
     if any(one["type"] == "json_invalid" for one in errors):
         return _response(_fields(400, "invalid_json", DETAILS[400], request_id), path=path)
     told = [
@@ -202,7 +204,7 @@ def _allow(request: Request) -> dict[str, str]:
 
 def _of_http(error: HTTPException, request: Request, headers: Mapping[str, str]) -> Response:
     """Translate what the framework raises by itself."""
-    request_id, path = request_id_of(request), request.url.path
+    request_id, path = request_id_of(request), dialects.place_of(request)
     status = error.status_code
     code = CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
     detail = DETAILS.get(status) or str(error.detail)
