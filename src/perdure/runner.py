@@ -18,7 +18,7 @@ from perdure.errors import AgentError, AnswerError, OwnershipLost, PerdureError,
 from perdure.journal import Journal
 from perdure.model import Failure, Status
 from perdure.ports import Agent, Bus, Call, RequestStore, Topic
-from perdure.run import Run
+from perdure.run import Run, goes_on
 
 log = logging.getLogger("perdure.runner")
 
@@ -27,6 +27,8 @@ LEAVE_S = 5.0
 """How long a drain waits for runs that were told to stop; less than supervisors wait for us."""
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 8.0
+FORGOTTEN = "upstream_forgot"
+"""Code of an upstream that does not know the answer to be continued: it is begun anew."""
 
 
 class _Absent:
@@ -72,6 +74,7 @@ class Runner:
         self._journal = journal
         self._bus = bus
         self._agents = agents
+        self._continuing = frozenset(agent.id for agent in agents.values() if goes_on(agent))
         self._freed = freed
         self._lease_s = lease_s
         self._answer_bytes_max = answer_bytes_max
@@ -127,7 +130,7 @@ class Runner:
 
     async def _work(self, request_id: str) -> None:
         """Claim a request and see it through."""
-        claim = await self._store.claim(request_id, self.worker_id, self._lease_s)
+        claim = await self._store.claim(request_id, self.worker_id, self._lease_s, self._continuing)
         task = asyncio.current_task()
         if claim is None or task is None:
             return
@@ -189,6 +192,10 @@ class Runner:
             try:
                 await self._ask(run)
             except UpstreamError as error:
+                if error.code == FORGOTTEN and run.continuing:
+                    run.begin_again(error.code, continued=False)
+                    self._journal.note(run)
+                    continue
                 tries += 1
                 if run.builder.has_deltas:
                     self._begin_again(run, error)
@@ -205,9 +212,7 @@ class Runner:
         allowed = agent.recovery != "fail" and broken < agent.attempts_max
         if error.code != "upstream_dropped" or not error.retryable or not allowed:
             raise error
-        run.attempt += 1
-        run.builder.in_progress(run.attempt, error.code)
-        run.builder.has_deltas = False
+        run.begin_again(error.code, continued=run.continuing)
         self._journal.note(run)
 
     async def _pause(self, run: Run, error: UpstreamError, tries: int, began: float) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from perdure.deltas import Delta
 from perdure.handlers import failures
 from perdure.handlers.completions import Answer
+from perdure.handlers.wishes import chat_fields
 from perdure.http import HttpClient, HttpError, Response
 from perdure.model import JSON
 from perdure.ports import Call
@@ -128,6 +129,7 @@ class OpenAIHandler:
 
     def _body(self, call: Call, *, with_usage: bool) -> JSON:
         body: JSON = {"model": self._model, "messages": list(call.messages), "stream": True}
+        body |= chat_fields(call.params)
         body |= self._params
         if with_usage and body["stream"]:
             body.setdefault("stream_options", {"include_usage": True})

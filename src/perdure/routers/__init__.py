@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from perdure.routers import (
     agents,
+    ai_sdk,
     chats,
     docs,
     feedback,
@@ -21,6 +22,7 @@ from perdure.routers import (
     requests,
     sockets,
     streams,
+    v1,
 )
 from perdure.routers.guard import Guard
 
@@ -39,8 +41,9 @@ def include(app: FastAPI, *, with_home: bool = True) -> None:
     app.add_middleware(Guard)
     problems.install(app)
     app.router.redirect_slashes = False
-    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback):
+    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, ai_sdk):
         app.include_router(module.router)
+    app.include_router(v1.router)
     for module in (agents, health, docs, *([home] if with_home else [])):
         app.include_router(module.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from perdure.errors import Conflict, NotFound, TooMany
 from perdure.ports import Accepted, NewMessage, NewRequest
 from perdure.stores.sqlite import rows
@@ -27,6 +29,19 @@ class AcceptWork:
         self._log = log
         self._new = new
         self._now = time.time()
+        self._name_chat()
+
+    def _name_chat(self) -> None:
+        """Use the person's chat that the client calls so, if there is one."""
+        name = self._new.client_chat_id
+        if name is not None:
+            row = self._db.one(
+                "SELECT id FROM chat WHERE user_id = ? AND client_id = ? AND deleted_at IS NULL",
+                self._new.user_id,
+                name,
+            )
+            if row is not None:
+                self._new = msgspec.structs.replace(self._new, chat_id=row[0], new_chat=False)
 
     def replayed(self) -> Accepted | None:
         """Return what an earlier call with the same idempotency key made, if there was one."""
@@ -148,11 +163,11 @@ class AcceptWork:
         if row is None:
             detail = f"There is no chat {new.chat_id}."
             raise NotFound(detail, code="chat_not_found")
-        if row[0] != new.agent_id:
+        if row[0] != new.agent_id and not new.any_agent:
             detail = f"This chat belongs to the agent {row[0]}; start a new one for {new.agent_id}."
             raise Conflict(detail, code="chat_has_other_agent")
         (count,) = self._db.one("SELECT count(*) FROM message WHERE chat_id = ?", new.chat_id)
-        if count + 2 > new.limits.messages_max:
+        if count + len(new.history) + 2 > new.limits.messages_max:
             detail = f"This chat holds {count} messages, which is the most; start a new one."
             raise Conflict(detail, code="chat_full")
 
@@ -169,14 +184,15 @@ class AcceptWork:
     def _insert_chat(self) -> None:
         new = self._new
         self._db.all(
-            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision)"
-            " VALUES (?, ?, ?, ?, ?, ?, 0)",
+            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision,"
+            " client_id) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
             new.chat_id,
             new.user_id,
             new.agent_id,
             new.title,
             self._now,
             self._now,
+            new.client_chat_id,
         )
 
     def _insert_message(
@@ -205,8 +221,8 @@ class AcceptWork:
         new = self._new
         self._db.all(
             "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?)",
+            " status, created_at, next_sequence, metadata, params, transient, notify)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?, ?, ?, ?)",
             new.id,
             new.chat_id,
             new.user_id,
@@ -215,7 +231,12 @@ class AcceptWork:
             new.message_id,
             self._now,
             rows.dump(new.metadata),
+            rows.dump(new.params),
+            int(new.transient),
+            int(new.notify),
         )
+        if new.input:
+            self._db.all("INSERT INTO input VALUES (?, ?)", new.id, rows.dump(new.input))
         self._log.write_segment(new.id, 0, [new.first_event])
         if new.idempotency_key is not None:
             self._db.all(
