@@ -7,7 +7,7 @@ Each promise here is an executable suite in `tests/contract`, which every adapte
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -44,6 +44,7 @@ __all__ = [
     "RequestStore",
     "RunLimits",
     "Slice",
+    "Stoppable",
     "Store",
     "Topic",
     "Verdict",
@@ -364,6 +365,14 @@ class Handler(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A handler whose agent goes on when the call is closed, and has to be told to stop."""
+
+    async def stop(self, position: JSON) -> None:
+        """End the run at `Marked.position`: nobody wants its answer any more. Never raises."""
 
 
 class Agent(msgspec.Struct, kw_only=True, frozen=True):

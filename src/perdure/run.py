@@ -158,9 +158,14 @@ class Run:
             put=self.put,
             items=as_items(self.claim.messages),
             params=request.params,
-            upstream=(self.builder.position or request.upstream) if self.continuing else None,
+            upstream=self.position if self.continuing else None,
         )
         return self.agent.handler.stream(call)
+
+    @property
+    def position(self) -> JSON | None:
+        """Where the upstream's own log stands, as far as it was told."""
+        return self.builder.position or self.claim.request.upstream
 
     def overdue(self, now: float) -> UpstreamError | None:
         """Return the time limit that is passed, if one is; waiting to retry is not silence."""

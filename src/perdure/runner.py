@@ -14,10 +14,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import aclosing
 
 from perdure.deltas import Delta, Finish
-from perdure.errors import AgentError, AnswerError, OwnershipLost, PerdureError, UpstreamError
+from perdure.errors import (
+    AgentError,
+    AnswerError,
+    NotFound,
+    OwnershipLost,
+    PerdureError,
+    UpstreamError,
+)
 from perdure.journal import Journal
 from perdure.model import Failure, Status
-from perdure.ports import Agent, Bus, Call, RequestStore, Topic
+from perdure.ports import Agent, Bus, Call, RequestStore, Stoppable, Topic
 from perdure.run import Run, goes_on
 
 log = logging.getLogger("perdure.runner")
@@ -171,10 +178,24 @@ class Runner:
         elif isinstance(run.stopped, AnswerError):
             failure = Failure(run.stopped.code, run.stopped.detail)
             await self._end(run, Status.FAILED, failure)
+            await self._stop_upstream(run)
         elif run.stopped is None:
             raise asyncio.CancelledError
         else:
             log.info("run of %s stopped: %s", run.request_id, run.stopped)
+            await self._stop_upstream(run)
+
+    async def _stop_upstream(self, run: Run) -> None:
+        """Stop an agent that goes on by itself, unless another worker goes on with the answer."""
+        handler, position = run.agent.handler, run.position
+        if position is None or not isinstance(handler, Stoppable):
+            return
+        try:
+            wanted = not (await self._store.request(run.request_id)).status.terminal
+        except NotFound:
+            wanted = False
+        if not wanted:
+            await handler.stop(position)
 
     async def _end(self, run: Run, status: Status, error: Failure | None = None) -> None:
         """Store the end; a lost claim means that somebody else has stored another one."""

@@ -109,24 +109,32 @@ class Auth(Section):
 class AgentSettings(Section):
     """One agent: which handler, where, how patient."""
 
-    handler: Literal["openai", "python", "guide"] = Field(
+    handler: Literal["openai", "responses", "anthropic", "python", "guide"] = Field(
         default="openai", description="The dialect."
     )
     name: str = Field(default="", description="Shown name; the id when empty.")
     description: str = Field(default="", description="One sentence for the agent picker.")
     examples: Strings = Field(default=[], description="Example questions.")
-    base_url: str = Field(default="", description="`openai`: the server's address, up to `/v1`.")
-    model: str = Field(default="", description="`openai`: the model's name there.")
-    api_key_env: str = Field(default="", description="`openai`: the variable that holds the key.")
-    headers: dict[str, str] = Field(default={}, description="`openai`: further request headers.")
+    base_url: str = Field(default="", description="The agent's server, up to `/v1`.")
+    model: str = Field(default="", description="The model's name there.")
+    api_key_env: str = Field(default="", description="The variable that holds the key.")
+    headers: dict[str, str] = Field(default={}, description="Further request headers.")
     params: dict[str, Any] = Field(
-        default={}, description="`openai`: further body keys (temperature …)."
+        default={}, description="Further body keys (temperature …); they win over a caller's."
     )
     module: str = Field(default="", description="`python`: `package.module:function`.")
     words_per_s: Seconds = Field(default=12.0, description="`guide`: its reading pace.")
-    recovery: Literal["restart", "fail"] = Field(
+    recovery: Literal["restart", "continue", "fail"] = Field(
         default="restart",
-        description="After a lost worker or a dropped call: answer anew, or keep what is there.",
+        description="After a lost worker or a dropped call: anew, go on behind it, or keep it.",
+    )
+    continue_style: Literal["", "vllm", "prefix", "assistant_prefill"] = Field(
+        default="",
+        description="`openai`, `recovery = continue`: how the server goes on with a partial.",
+    )
+    upstream_background: bool = Field(
+        default=False,
+        description="`responses`: run in the server's background mode, re-attach after a crash.",
     )
     attempts_max: Count = Field(
         default=3,
