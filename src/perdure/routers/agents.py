@@ -11,10 +11,12 @@ from perdure.routers import shapes
 from perdure.routers.given import Running, Who
 from perdure.routers.live import ATTACHMENTS_MAX
 from perdure.routers.problems import responses
+from perdure.settings import Ui
 
 router = APIRouter(prefix="/api", tags=["server"])
 
 VERSION = version("perdure")
+LOGO_PATH = "/logo"
 
 
 @router.get(
@@ -59,8 +61,16 @@ async def config(core: Running, person: Who) -> Response:
         stream_max_s=settings.stream_max_s,
         attachments_max=ATTACHMENTS_MAX,
         limits=limits,
+        ui=branding(settings.ui),
+        trace_url=settings.ui.trace_url,
     )
     return shapes.answer(shown)
+
+
+def branding(ui: Ui) -> shapes.Branding:
+    """Show how the chat page is to look."""
+    logo_url = LOGO_PATH if ui.logo else ""
+    return shapes.Branding(name=ui.name, logo_url=logo_url, accent=ui.accent)
 
 
 def agent_shape(agent: ports.Agent) -> shapes.Agent:

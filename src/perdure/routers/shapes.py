@@ -385,6 +385,16 @@ class Limits(BaseModel):
     queued_per_user_max: int
 
 
+class Branding(BaseModel):
+    """How the chat page looks."""
+
+    model_config = example(name="Perdure", logo_url="", accent="#2f6b5e")
+
+    name: str
+    logo_url: str = Field(description="Empty = the built-in one.")
+    accent: str = Field(description="`#rrggbb`; empty = the built-in one.")
+
+
 class Config(BaseModel):
     """What a client needs to know of this server."""
 
@@ -395,3 +405,5 @@ class Config(BaseModel):
     stream_max_s: float = Field(description="Age at which a stream ends early; 0 = never.")
     attachments_max: int = Field(description="Requests followed at once over one live connection.")
     limits: Limits
+    ui: Branding
+    trace_url: str = Field(description="Of a trace's page, with `{trace_id}` in it; empty = none.")

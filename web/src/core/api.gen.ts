@@ -667,6 +667,29 @@ export interface components {
             value: boolean | number | string;
         };
         /**
+         * Branding
+         * @description How the chat page looks.
+         * @example {
+         *       "accent": "#2f6b5e",
+         *       "logo_url": "",
+         *       "name": "Perdure"
+         *     }
+         */
+        Branding: {
+            /**
+             * Accent
+             * @description `#rrggbb`; empty = the built-in one.
+             */
+            accent: string;
+            /**
+             * Logo Url
+             * @description Empty = the built-in one.
+             */
+            logo_url: string;
+            /** Name */
+            name: string;
+        };
+        /**
          * Chat
          * @description A conversation and its state as lists show it.
          * @example {
@@ -806,6 +829,12 @@ export interface components {
              * @description Age at which a stream ends early; 0 = never.
              */
             stream_max_s: number;
+            /**
+             * Trace Url
+             * @description Of a trace's page, with `{trace_id}` in it; empty = none.
+             */
+            trace_url: string;
+            ui: components["schemas"]["Branding"];
             /** Version */
             version: string;
         };
@@ -1227,6 +1256,7 @@ export type Agent = components['schemas']['Agent'];
 export type AgentRequest = components['schemas']['AgentRequest'];
 export type Agents = components['schemas']['Agents'];
 export type Assessment = components['schemas']['Assessment'];
+export type Branding = components['schemas']['Branding'];
 export type Chat = components['schemas']['Chat'];
 export type ChatChanges = components['schemas']['ChatChanges'];
 export type ChatExport = components['schemas']['ChatExport'];

@@ -190,6 +190,7 @@ export interface Config {
   version: string;
   auth_mode: string;
   default_agent_id: string;
+  keepalive_s: number;
   limits: {
     message_bytes_max: number;
     body_bytes_max: number;

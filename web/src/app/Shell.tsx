@@ -1,0 +1,56 @@
+import { type ReactNode, type RefObject, useEffect, useState } from "react";
+import { Sidebar } from "~/features/chats/Sidebar";
+import { useConfig, useRoute } from "~/hooks";
+import { IconButton } from "~/ui/Button";
+import { join } from "~/ui/join";
+import { Drawer } from "./Drawer";
+import styles from "./Shell.module.css";
+import { useWide } from "./useWide";
+
+interface ShellProps {
+  searchField: RefObject<HTMLInputElement | null>;
+  onSettings: () => void;
+  onHelp: () => void;
+  children: ReactNode;
+}
+
+/** Sidebar and conversation side by side; on phones the sidebar is a drawer. */
+export function Shell({ children, ...rest }: ShellProps) {
+  const wide = useWide();
+  const [collapsed, collapse] = useState(false);
+  const [drawn, draw] = useState(false);
+  const { chatId } = useRoute();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another chat closes the drawer
+  useEffect(() => draw(false), [chatId]);
+  const shown = wide && !collapsed;
+  return (
+    <div className={join(styles.shell, shown && styles.parted)}>
+      {shown && (
+        <aside className={styles.side} aria-label="Sidebar">
+          <Sidebar {...rest} onCollapse={() => collapse(true)} />
+        </aside>
+      )}
+      {!wide && (
+        <Drawer label="Sidebar" open={drawn} onClose={() => draw(false)}>
+          <Sidebar {...rest} onCollapse={() => draw(false)} />
+        </Drawer>
+      )}
+      <div className={styles.main}>
+        {!shown && <Bar onShow={() => (wide ? collapse(false) : draw(true))} />}
+        <main className={styles.conversation}>{children}</main>
+      </div>
+    </div>
+  );
+}
+
+function Bar({ onShow }: { onShow: () => void }) {
+  const { open } = useRoute();
+  const name = useConfig()?.ui.name ?? "";
+  return (
+    <header className={styles.bar}>
+      <IconButton label="Show sidebar" icon="menu" onClick={onShow} />
+      <span className={styles.name}>{name}</span>
+      <IconButton label="New chat" icon="plus" onClick={() => open(null)} />
+    </header>
+  );
+}
