@@ -1,17 +1,23 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import react from "@vitejs/plugin-react";
+import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
 const server = process.env.PERDURE_URL ?? "http://127.0.0.1:8000";
+const STATIC = fileURLToPath(new URL("../src/perdure/static", import.meta.url));
+const COMPRESSED = /\.(js|css|svg)$/;
 
 // Built into the Python package, which serves it; `npm run dev` passes calls on to a running one.
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), compressed()],
   resolve: { alias: { "~": fileURLToPath(new URL("./src", import.meta.url)) } },
   build: {
-    outDir: "../src/perdure/static",
+    outDir: STATIC,
     emptyOutDir: true,
-    // The policy forbids data: addresses for scripts and fonts; a file of its own is cached for ever.
+    // The policy lets in no code or font from data: addresses; files are cached for ever anyway.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     manifest: "manifest.json",
@@ -19,3 +25,17 @@ export default defineConfig({
   server: { proxy: { "/api": { target: server, ws: true } } },
   test: { environment: "happy-dom", include: ["src/**/*.test.{ts,tsx}"] },
 });
+
+/** Compresses what was built, once, so that the server has to do nothing but send it. */
+function compressed(): Plugin {
+  return {
+    name: "compressed",
+    apply: "build",
+    closeBundle() {
+      for (const name of readdirSync(STATIC, { recursive: true, encoding: "utf8" })) {
+        const path = join(STATIC, name);
+        if (COMPRESSED.test(name)) writeFileSync(`${path}.gz`, gzipSync(readFileSync(path)));
+      }
+    },
+  };
+}
