@@ -1,9 +1,12 @@
 import { memo, useRef } from "react";
 import { CodeBlock } from "../code/CodeBlock";
+import { useFrom } from "../scroll/stepwise";
 import { definitionsOf, hasFootnotes, withDefinitions } from "./definitions";
 import styles from "./Markdown.module.css";
 import { type Block, Splitter } from "./split";
 import { TextBlock } from "./TextBlock";
+
+const BLOCKS_PER_STEP = 24;
 
 interface MarkdownProps {
   text: string;
@@ -18,16 +21,19 @@ export const Markdown = memo(function Markdown({ text, growing = false }: Markdo
   const whole = !growing && hasFootnotes(text);
   const blocks: readonly Block[] = whole ? [{ kind: "text", text }] : splitter.current.update(text);
   const known = definitionsOf(text);
+  const from = useFrom(blocks.length, BLOCKS_PER_STEP);
   return (
     <div className={styles.markdown}>
-      {Array.from(blocks.entries(), ([place, block]) => (
-        <BlockView
-          key={place}
-          block={block}
-          open={growing && place === blocks.length - 1}
-          definitions={known}
-        />
-      ))}
+      {Array.from(blocks.entries(), ([place, block]) =>
+        place < from ? null : (
+          <BlockView
+            key={place}
+            block={block}
+            open={growing && place === blocks.length - 1}
+            definitions={known}
+          />
+        ),
+      )}
     </div>
   );
 });
