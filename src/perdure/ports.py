@@ -48,8 +48,8 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     """Everything `accept` writes, decided before its transaction.
 
     Exactly one of `question` (a new user message) and `answers` (the id of a stored user message to
-    answer once more) is given. `parent_id` None = after the active leaf. `history` comes before the
-    question in a new chat. `fingerprint` tells whether a repeated idempotency key repeats the body.
+    answer once more) is given. `parent_id` None = after the active leaf, or with `from_root` before
+    everything, as another beginning. `history` comes before the question in a new chat. `fingerprint` tells whether a repeated idempotency key repeats the body.
     `start`: admit who may run now in the same transaction, which saves a commit per question.
     """
 
@@ -66,6 +66,7 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     question: NewMessage | None = None
     answers: str | None = None
     parent_id: str | None = None
+    from_root: bool = False
     if_busy: IfBusy = "queue"
     metadata: dict[str, str] = {}
     idempotency_key: str | None = None

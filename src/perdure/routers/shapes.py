@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from perdure import model
 from perdure.model import JSON, Status
@@ -134,6 +134,10 @@ class Invocation(BaseModel):
     parent_id: Name | None = Field(
         default=None, description="Message to answer to; the active branch's last one by default."
     )
+    from_root: StrictBool = Field(
+        default=False,
+        description="Begin the chat anew, beside its first question: how that one is edited.",
+    )
     if_busy: IfBusy = Field(
         default="queue", description="What to do while the chat's last question is unanswered."
     )
@@ -149,6 +153,9 @@ class Invocation(BaseModel):
             raise ValueError(message)
         if self.parent_id is not None and self.chat_id is None:
             message = "parent_id needs the chat_id of its chat"
+            raise ValueError(message)
+        if self.from_root and (self.parent_id is not None or self.chat_id is None):
+            message = "from_root needs a chat_id, and no parent_id"
             raise ValueError(message)
         return self
 

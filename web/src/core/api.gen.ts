@@ -947,6 +947,12 @@ export interface components {
              */
             chat_id?: string | null;
             /**
+             * From Root
+             * @description Begin the chat anew, beside its first question: how that one is edited.
+             * @default false
+             */
+            from_root: boolean;
+            /**
              * If Busy
              * @description What to do while the chat's last question is unanswered.
              * @default queue
