@@ -1,6 +1,6 @@
 import { type ReactNode, type RefObject, useEffect, useState } from "react";
 import { Sidebar } from "~/features/chats/Sidebar";
-import { useConfig, useRoute } from "~/hooks";
+import { useChat, useConfig, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { join } from "~/ui/join";
 import { Drawer } from "./Drawer";
@@ -44,12 +44,18 @@ export function Shell({ children, ...rest }: ShellProps) {
 }
 
 function Bar({ onShow }: { onShow: () => void }) {
-  const { open } = useRoute();
-  const name = useConfig()?.ui.name ?? "";
+  const { chatId, open } = useRoute();
+  const { chat } = useChat(chatId);
+  const wide = useWide();
+  const product = useConfig()?.ui.name ?? "";
   return (
     <header className={styles.bar}>
       <IconButton label="Show sidebar" icon="menu" onClick={onShow} />
-      <span className={styles.name}>{name}</span>
+      {chat && !wide ? (
+        <h1 className={styles.title}>{chat.title}</h1>
+      ) : (
+        <span className={styles.name}>{product}</span>
+      )}
       <IconButton label="New chat" icon="plus" onClick={() => open(null)} />
     </header>
   );
