@@ -1,12 +1,13 @@
-import { useState } from "react";
+import { lazy, Suspense, useState } from "react";
 import type { BranchMessage, Transcript } from "~/core/types";
 import { actions } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { CopyButton } from "~/ui/CopyButton";
 import { Branches } from "../Branches";
-import { Details } from "../details/Details";
 import styles from "./Answer.module.css";
 import { Thumbs } from "./Thumbs";
+
+const Details = lazy(() => import("../details/Details"));
 
 interface AnswerActionsProps {
   message: BranchMessage;
@@ -31,7 +32,11 @@ export function AnswerActions({ message, transcript, text }: AnswerActionsProps)
       <IconButton small label="Answer again" icon="retry" disabled={busy} onClick={regenerate} />
       <Thumbs requestId={id} />
       <IconButton small label="Details" icon="info" onClick={() => setDetails(true)} />
-      {details && <Details requestId={id} onClose={() => setDetails(false)} />}
+      {details && (
+        <Suspense>
+          <Details requestId={id} onClose={() => setDetails(false)} />
+        </Suspense>
+      )}
     </div>
   );
 }

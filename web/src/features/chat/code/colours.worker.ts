@@ -22,6 +22,7 @@ const GRAMMARS: Record<Language, () => Promise<{ default: unknown }>> = {
   shellscript: () => import("shiki/langs/shellscript.mjs"),
   sql: () => import("shiki/langs/sql.mjs"),
   tsx: () => import("shiki/langs/tsx.mjs"),
+  typescript: () => import("shiki/langs/typescript.mjs"),
   yaml: () => import("shiki/langs/yaml.mjs"),
 };
 
@@ -62,6 +63,7 @@ async function take(order: ToColour): Promise<void> {
     const told = core.codeToTokens(code, {
       lang: order.language,
       theme: "variables",
+      tokenizeTimeLimit: 0, // a grammar's first line is slow, and half a line would colour the rest
       ...(state && { grammarState: state }),
     });
     if (told.grammarState) states.set(order.block, told.grammarState);

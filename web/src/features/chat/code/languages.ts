@@ -11,6 +11,7 @@ export type Language =
   | "shellscript"
   | "sql"
   | "tsx"
+  | "typescript"
   | "yaml";
 
 const NAMES: Record<Language, string> = {
@@ -23,7 +24,8 @@ const NAMES: Record<Language, string> = {
   rust: "rust rs",
   shellscript: "shellscript sh bash zsh shell console shell-session",
   sql: "sql postgresql postgres mysql sqlite",
-  tsx: "tsx ts jsx js typescript javascript mjs cjs node",
+  tsx: "tsx jsx",
+  typescript: "typescript ts javascript js mjs cjs node",
   yaml: "yaml yml toml",
 };
 

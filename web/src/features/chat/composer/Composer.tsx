@@ -1,5 +1,6 @@
 import { type KeyboardEvent, type ReactNode, type RefObject, useCallback } from "react";
 import { useConfig, usePreferences } from "~/hooks";
+import { join } from "~/ui/join";
 import styles from "./Composer.module.css";
 import { Slot } from "./Slot";
 import { excess, meaningOf, slotOf } from "./sending";
@@ -43,7 +44,7 @@ export function Composer(props: ComposerProps) {
     send(meaning === "now");
   };
   return (
-    <div className={styles.box}>
+    <div className={join(styles.box, !children && styles.single)}>
       <textarea
         ref={field}
         className={styles.text}

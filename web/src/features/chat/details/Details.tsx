@@ -16,7 +16,7 @@ interface DetailsProps {
 }
 
 /** Everything about one answer, for who wants to know. */
-export function Details({ requestId, onClose }: DetailsProps) {
+export default function Details({ requestId, onClose }: DetailsProps) {
   const { details, loading } = useRequestDetails(requestId);
   const { agents } = useAgents();
   const agent = agents.find((one) => one.id === details?.agent_id)?.name ?? details?.agent_id ?? "";

@@ -110,7 +110,8 @@ describe("Splitter", () => {
       for (let n = 1; n <= 200; n += 1) splitter.update(`${text}${"more ".repeat(n)}`);
       return performance.now() - started;
     };
+    const best = (paragraphs: number) => Math.min(...[1, 2, 3].map(() => cost(paragraphs)));
     cost(100);
-    expect(cost(5000)).toBeLessThan(10 * cost(500) + 100);
+    expect(best(5000)).toBeLessThan(10 * best(500) + 250);
   });
 });
