@@ -24,7 +24,7 @@ export default defineConfig({
     manifest: "manifest.json",
   },
   server: { proxy: { "/api": { target: server, ws: true } } },
-  test: { environment: "happy-dom", include: ["src/**/*.test.{ts,tsx}"] },
+  test: { environment: "happy-dom", pool: "vmThreads", include: ["src/**/*.test.{ts,tsx}"] },
 });
 
 /** Compresses what was built, once, so that the server has to do nothing but send it. */

@@ -91,7 +91,10 @@ export class Client {
 
   /** A chat came on the screen. What is known of it is shown at once, and read again behind it. */
   show(chat_id: string | null): void {
-    this.store.setState({ route: chat_id });
+    this.store.setState(({ notices }) => ({
+      route: chat_id,
+      notices: notices.filter((notice) => !chat_id || notice.chat_id !== chat_id),
+    }));
     if (chat_id === null) return;
     this.warm = [chat_id, ...this.warm.filter((id) => id !== chat_id)].slice(0, WARM_CHATS);
     void this.readTree(chat_id);

@@ -40,6 +40,7 @@ export interface World {
 export class Live {
   private way: Way = "socket";
   private line: Line | null = null;
+  private number = 0;
   private failures = 0;
   private failuresOfWay = 0;
   private polls = 0;
@@ -117,18 +118,26 @@ export class Live {
   }
 
   private open(how: OpenLine): void {
-    const lost = () => this.lost();
-    const heard: Heard = {
-      message: (message) => this.hear(message),
-      sign: () => {
-        this.heardAt = Date.now();
-        this.after("silence", this.silence_ms, lost);
-      },
-      closed: lost,
-    };
     this.greeted = false;
-    this.after("silence", HELLO_MS, lost);
-    this.line = how(this.told.cursors(), heard);
+    this.number += 1;
+    this.after("silence", HELLO_MS, () => this.lost());
+    this.line = how(this.told.cursors(), this.listener(this.number));
+  }
+
+  /** What a line that was let go still says is not heard. */
+  private listener(number: number): Heard {
+    const current = (act: () => void) => {
+      if (number === this.number) act();
+    };
+    return {
+      message: (message) => current(() => this.hear(message)),
+      closed: () => current(() => this.lost()),
+      sign: () =>
+        current(() => {
+          this.heardAt = Date.now();
+          this.after("silence", this.silence_ms, () => this.lost());
+        }),
+    };
   }
 
   private hear(message: LiveMessage): void {
@@ -177,6 +186,7 @@ export class Live {
     for (const name of ["silence", "retry", "reopen"]) this.cancel(name);
     const line = this.line;
     this.line = null;
+    this.number += 1;
     this.greeted = false;
     line?.close();
   }

@@ -1,16 +1,15 @@
 import { memo, useEffect, useState } from "react";
 import Markdown, { type Options } from "react-markdown";
-import remarkGfm from "remark-gfm";
 import { safeAddress } from "./address";
 import { ELEMENTS } from "./elements";
+import { gfm } from "./gfm";
 import { withMath } from "./math";
-import { repair } from "./repair";
 
 type Plugins = NonNullable<Options["remarkPlugins"]>;
 
 /** More than this in one paragraph is no prose: it is shown as it is. */
 const PARSED_CHARACTERS_MAX = 24_000;
-const GFM: Plugins = [[remarkGfm, { singleTilde: false }]];
+const GFM: Plugins = [gfm];
 
 let withMathPlugins: Plugins | null = null;
 
@@ -30,6 +29,26 @@ function usePlugins(math: boolean): Plugins {
   return (math && plugins) || GFM;
 }
 
+type Repair = (text: string) => string;
+
+let repairing: Repair | null = null;
+
+/** Returns what completes half-written text; fetched with the first answer that is watched. */
+function useRepair(open: boolean): Repair | null {
+  const [repair, setRepair] = useState(() => repairing);
+  useEffect(() => {
+    if (!open || repair) return;
+    import("./repair").then(
+      (loaded) => {
+        repairing = loaded.repair;
+        setRepair(() => loaded.repair);
+      },
+      () => undefined,
+    );
+  }, [open, repair]);
+  return open ? repair : null;
+}
+
 interface TextBlockProps {
   text: string;
   /** More may follow: what is half written is shown as it will most likely end. */
@@ -38,7 +57,7 @@ interface TextBlockProps {
 
 /** A block of Markdown that is not code. */
 export const TextBlock = memo(function TextBlock({ text, open }: TextBlockProps) {
-  const whole = open ? repair(text) : text;
+  const whole = useRepair(open)?.(text) ?? text;
   const math = withMath(whole);
   const plugins = usePlugins(math !== null);
   if (text.length > PARSED_CHARACTERS_MAX) return <p>{text}</p>;
