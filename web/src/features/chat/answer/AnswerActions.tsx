@@ -30,7 +30,7 @@ export function AnswerActions({ message, transcript, text }: AnswerActionsProps)
       <Branches message={message} what="answer" />
       {text && <CopyButton label="Copy message" text={() => text} />}
       <IconButton small label="Answer again" icon="retry" disabled={busy} onClick={regenerate} />
-      <Thumbs requestId={id} />
+      {text && <Thumbs requestId={id} />}
       <IconButton small label="Details" icon="info" onClick={() => setDetails(true)} />
       {details && (
         <Suspense>

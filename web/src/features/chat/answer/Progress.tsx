@@ -24,9 +24,9 @@ export function Progress({ transcript, parts }: ProgressProps) {
 
 function wordsFor({ status, attempt, queue_position }: Transcript, parts: readonly Part[]): string {
   if (status === "queued") {
-    return queue_position && queue_position > 1
-      ? `Waiting for its turn: number ${queue_position} in line`
-      : "Waiting for its turn";
+    if (!queue_position) return "Waiting for its turn";
+    const place = queue_position === 1 ? "next" : `number ${queue_position}`;
+    return `Waiting for its turn: ${place} in line`;
   }
   const begun = parts.length > 0;
   if (attempt > 1 && !begun) return `Started again after an interruption (attempt ${attempt})`;

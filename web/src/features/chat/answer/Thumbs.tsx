@@ -4,16 +4,16 @@ import { Button, IconButton } from "~/ui/Button";
 import { Dialog } from "~/ui/Dialog";
 import { TextArea } from "~/ui/TextArea";
 
-/** A verdict on an answer, with a comment when somebody wants to give one. */
+/** A verdict on an answer; once given, a comment can be added. */
 export function Thumbs({ requestId }: { requestId: string }) {
   const feedback = useFeedback(requestId);
-  const [asking, setAsking] = useState<boolean | null>(null);
-  const give = async (value: boolean, rationale?: string) => {
-    if (await actions.giveFeedback(requestId, value, rationale)) feedback.refresh();
+  const [commenting, setCommenting] = useState(false);
+  const { value: given, rationale } = feedback;
+  const give = async (value: boolean, comment?: string) => {
+    if (await actions.giveFeedback(requestId, value, comment)) feedback.refresh();
   };
   const judge = (value: boolean) => {
-    setAsking(value);
-    void give(value, feedback.value === value ? (feedback.rationale ?? undefined) : undefined);
+    if (value !== given) void give(value);
   };
   return (
     <>
@@ -21,22 +21,27 @@ export function Thumbs({ requestId }: { requestId: string }) {
         small
         label="Good answer"
         icon="thumbUp"
-        aria-pressed={feedback.value === true}
+        aria-pressed={given === true}
         onClick={() => judge(true)}
       />
       <IconButton
         small
         label="Bad answer"
         icon="thumbDown"
-        aria-pressed={feedback.value === false}
+        aria-pressed={given === false}
         onClick={() => judge(false)}
       />
-      {asking !== null && (
+      {given !== null && (
+        <Button tone="quiet" onClick={() => setCommenting(true)}>
+          {rationale ? "Edit comment" : "Add a comment"}
+        </Button>
+      )}
+      {commenting && given !== null && (
         <Comment
-          good={asking}
-          given={feedback.rationale ?? ""}
-          onClose={() => setAsking(null)}
-          onGive={(rationale) => void give(asking, rationale)}
+          good={given}
+          given={rationale ?? ""}
+          onClose={() => setCommenting(false)}
+          onGive={(comment) => void give(given, comment)}
         />
       )}
     </>
@@ -62,17 +67,11 @@ function Comment({ good, given, onClose, onGive }: CommentProps) {
       title={good ? "What was good about it?" : "What was wrong with it?"}
       onClose={onClose}
     >
-      <TextArea
-        label="Comment (optional); your verdict is kept already."
-        value={text}
-        onChange={setText}
-        rows={4}
-        maxLength={4000}
-      />
+      <TextArea label="Your comment" value={text} onChange={setText} rows={4} maxLength={4000} />
       <footer>
         <Button onClick={onClose}>Not now</Button>
         <Button tone="primary" disabled={!text.trim()} onClick={send}>
-          Send comment
+          Send
         </Button>
       </footer>
     </Dialog>
