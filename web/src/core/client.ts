@@ -38,6 +38,7 @@ export class Client {
   private readonly attached = new Set<string>();
   private readonly reads = new Map<string, Promise<void>>();
   private readonly timers = new Map<string, ReturnType<typeof setTimeout>>();
+  private healing: ReturnType<typeof setInterval> | undefined;
   private positionsTimer: ReturnType<typeof setTimeout> | null = null;
 
   constructor(
@@ -67,7 +68,14 @@ export class Client {
     this.outbox.restore();
     // The list says from which revision on the line is to tell changes: none is missed.
     void this.readChats().then(() => this.live.start());
-    setInterval(() => this.heal(), HEAL_MS);
+    this.healing = setInterval(() => this.heal(), HEAL_MS);
+  }
+
+  stop(): void {
+    this.live.stop();
+    clearInterval(this.healing);
+    this.timers.forEach(clearTimeout);
+    this.timers.clear();
   }
 
   /** The network or the person is back. */

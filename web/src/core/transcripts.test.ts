@@ -36,7 +36,9 @@ const text = () => textOf(shown()?.items ?? []);
 const hear = (events: readonly StreamEvent[]) => {
   for (const event of events) transcripts.hear(ID, event);
 };
-const paint = () => frames.splice(0).forEach((act) => act());
+const paint = () => {
+  for (const act of frames.splice(0)) act();
+};
 
 /** The answer as the server shows it in the chat's messages after `count` events. */
 function snapshot(count: number): Message {
