@@ -49,8 +49,9 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
 
     Exactly one of `question` (a new user message) and `answers` (the id of a stored user message to
     answer once more) is given. `parent_id` None = after the active leaf, or with `from_root` before
-    everything, as another beginning. `history` comes before the question in a new chat. `fingerprint` tells whether a repeated idempotency key repeats the body.
-    `start`: admit who may run now in the same transaction, which saves a commit per question.
+    everything, as another beginning. `history` comes before the question in a new chat.
+    `fingerprint` tells whether a repeated idempotency key repeats the body. `start`: admit who may
+    run now in the same transaction, which saves a commit per question.
     """
 
     id: str
