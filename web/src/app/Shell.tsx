@@ -3,6 +3,7 @@ import { Sidebar } from "~/features/chats/Sidebar";
 import { useChat, useConfig, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { join } from "~/ui/join";
+import { ConnectionSign } from "./ConnectionSign";
 import { Drawer } from "./Drawer";
 import styles from "./Shell.module.css";
 import { useWide } from "./useWide";
@@ -37,6 +38,7 @@ export function Shell({ children, ...rest }: ShellProps) {
       )}
       <div className={styles.main}>
         {!shown && <Bar onShow={() => (wide ? collapse(false) : draw(true))} />}
+        <ConnectionSign />
         <main className={styles.conversation}>{children}</main>
       </div>
     </div>

@@ -1,5 +1,5 @@
 import { type KeyboardEvent, type RefObject, useState } from "react";
-import { useChatSearch, useConfig, useConnection, useRoute } from "~/hooks";
+import { useChatSearch, useConfig, useMe, useRoute } from "~/hooks";
 import { Button, IconButton } from "~/ui/Button";
 import { Icon } from "~/ui/icons";
 import { Menu, MenuItem } from "~/ui/Menu";
@@ -95,15 +95,12 @@ interface FooterProps {
 }
 
 function Footer({ onSettings, onHelp, onArchived }: FooterProps) {
-  const connection = useConnection();
-  const bad = connection === "offline" || connection === "reconnecting";
+  const me = useMe();
   return (
     <footer className={styles.foot}>
-      <p role="status" className={styles.connection}>
-        {bad && <span className={styles.lost} aria-hidden="true" />}
-        {connection === "offline" && "You are offline"}
-        {connection === "reconnecting" && "Reconnecting…"}
-      </p>
+      <span className={styles.person} title={me?.display}>
+        {me?.display}
+      </span>
       <IconButton label="Settings" icon="gear" small onClick={onSettings} />
       <Menu side="top" trigger={<IconButton label="More" icon="more" small tooltip={false} />}>
         <MenuItem icon="archive" onSelect={onArchived}>
