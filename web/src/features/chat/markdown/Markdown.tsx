@@ -1,4 +1,5 @@
 import { memo, useRef } from "react";
+import { join } from "~/ui/join";
 import { CodeBlock } from "../code/CodeBlock";
 import { useFrom } from "../scroll/stepwise";
 import { definitionsOf, hasFootnotes, withDefinitions } from "./definitions";
@@ -7,6 +8,8 @@ import { type Block, Splitter } from "./split";
 import { TextBlock } from "./TextBlock";
 
 const BLOCKS_PER_STEP = 24;
+/** From so many blocks on, those out of sight are not laid out. */
+const LONG_BLOCKS = 60;
 
 interface MarkdownProps {
   text: string;
@@ -19,11 +22,13 @@ export const Markdown = memo(function Markdown({ text, growing = false }: Markdo
   const splitter = useRef<Splitter | null>(null);
   splitter.current ??= new Splitter();
   const whole = !growing && hasFootnotes(text);
-  const blocks: readonly Block[] = whole ? [{ kind: "text", text }] : splitter.current.update(text);
+  const blocks: readonly Block[] = whole
+    ? [{ kind: "text", text, goesOn: false }]
+    : splitter.current.update(text);
   const known = definitionsOf(text);
   const from = useFrom(blocks.length, BLOCKS_PER_STEP);
   return (
-    <div className={styles.markdown}>
+    <div className={join(styles.markdown, blocks.length > LONG_BLOCKS && styles.long)}>
       {Array.from(blocks.entries(), ([place, block]) =>
         place < from ? null : (
           <BlockView
@@ -44,10 +49,16 @@ interface BlockViewProps {
   definitions: ReadonlyMap<string, string>;
 }
 
+/** Each block stands in a box of its own, so that a new one restyles nothing but itself. */
 function BlockView({ block, open, definitions }: BlockViewProps) {
-  return block.kind === "code" ? (
-    <CodeBlock code={block.text} language={block.language} open={open && block.open} />
-  ) : (
-    <TextBlock text={withDefinitions(block.text, definitions)} open={open} />
+  const goesOn = block.kind === "text" && block.goesOn;
+  return (
+    <div className={goesOn ? styles.further : styles.block}>
+      {block.kind === "code" ? (
+        <CodeBlock code={block.text} language={block.language} open={open && block.open} />
+      ) : (
+        <TextBlock text={withDefinitions(block.text, definitions)} open={open} />
+      )}
+    </div>
   );
 }

@@ -27,13 +27,16 @@ describe("split", () => {
     expect(blocks.length).toBeGreaterThan(3);
     expect(Math.max(...texts(blocks).map((text) => text.length))).toBeLessThan(2100);
     expect(texts(blocks).join("\n")).toBe(items.join("\n"));
+    expect(blocks.map((block) => block.kind === "text" && block.goesOn)).toEqual(
+      blocks.map((_, n) => n > 0),
+    );
   });
 
   test("makes fences blocks of code, with their language, without their fence", () => {
     expect(split("Look:\n```ts title=x\nlet a\n\n# no\n```\nEnd")).toEqual([
-      { kind: "text", text: "Look:" },
+      { kind: "text", text: "Look:", goesOn: false },
       { kind: "code", text: "let a\n\n# no", language: "ts", open: false },
-      { kind: "text", text: "End" },
+      { kind: "text", text: "End", goesOn: false },
     ]);
   });
 

@@ -6,7 +6,12 @@
  */
 
 export type Block =
-  | { readonly kind: "text"; readonly text: string }
+  | {
+      readonly kind: "text";
+      readonly text: string;
+      /** It goes on with the list of the block before. */
+      readonly goesOn: boolean;
+    }
   | {
       readonly kind: "code";
       readonly text: string;
@@ -35,6 +40,7 @@ interface State {
   list: string;
   indented: boolean;
   blank: boolean;
+  goesOn: boolean;
 }
 
 const BETWEEN: State = {
@@ -44,6 +50,7 @@ const BETWEEN: State = {
   list: "",
   indented: false,
   blank: false,
+  goesOn: false,
 };
 
 /** Holds the blocks of one text that grows at its end; another text makes it begin anew. */
@@ -102,7 +109,8 @@ function line(state: State, text: string, from: number, to: number, blocks: Bloc
   }
   if (state.start >= 0 && !begins(state, words, from)) return goOn(state, words);
   finish(state, text, from, blocks);
-  return begin(words, from, to);
+  const goesOn = state.list !== "" && sort(ITEM.exec(words)?.[1]) === state.list;
+  return { ...begin(words, from, to), goesOn };
 }
 
 function codeLine(
@@ -184,5 +192,5 @@ function close(state: State, text: string, to: number, open: boolean): Block | n
       ? { kind: "code", text: "", language: "", open }
       : { kind: "code", text: text.slice(body, to), language, open };
   }
-  return { kind: "text", text: text.slice(state.start, to).trimEnd() };
+  return { kind: "text", text: text.slice(state.start, to).trimEnd(), goesOn: state.goesOn };
 }
