@@ -5,10 +5,10 @@ import { Answer } from "./answer/Answer";
 import styles from "./Log.module.css";
 import { Note, Question } from "./question/Question";
 import { Unsent } from "./question/Unsent";
-import { useFrom } from "./scroll/stepwise";
+import { useRange } from "./scroll/stepwise";
 import { useScroll } from "./scroll/useScroll";
 
-const MESSAGES_PER_STEP = 8;
+const MESSAGES_PER_STEP = 3;
 
 interface LogProps {
   chatId: string | null;
@@ -22,7 +22,7 @@ interface LogProps {
 /** The conversation so far. Screen readers are told its end by the status region, not each word. */
 export function Log({ chatId, agent, messages, outgoing, busy, onTakeBack }: LogProps) {
   const { scrollRef, contentRef, isAtBottom, scrollToBottom } = useScroll(chatId);
-  const from = useFrom(messages.length, MESSAGES_PER_STEP);
+  const { from, to } = useRange(messages.length, MESSAGES_PER_STEP);
   useNewest(messages.length + outgoing.length, () => void scrollToBottom("instant"));
   return (
     <div className={styles.frame}>
@@ -36,7 +36,7 @@ export function Log({ chatId, agent, messages, outgoing, busy, onTakeBack }: Log
           aria-live="off"
           aria-busy={busy}
         >
-          {messages.slice(from).map((message) => (
+          {messages.slice(from, to).map((message) => (
             <Entry
               key={message.id}
               message={message}

@@ -1,15 +1,13 @@
 import { memo, useRef } from "react";
-import { join } from "~/ui/join";
 import { CodeBlock } from "../code/CodeBlock";
-import { useFrom } from "../scroll/stepwise";
+import { useRange } from "../scroll/stepwise";
 import { definitionsOf, hasFootnotes, withDefinitions } from "./definitions";
 import styles from "./Markdown.module.css";
 import { type Block, Splitter } from "./split";
 import { TextBlock } from "./TextBlock";
 
-const BLOCKS_PER_STEP = 24;
-/** From so many blocks on, those out of sight are not laid out. */
-const LONG_BLOCKS = 60;
+/** Some milliseconds of work. */
+const BLOCKS_PER_STEP = 6;
 
 interface MarkdownProps {
   text: string;
@@ -26,11 +24,11 @@ export const Markdown = memo(function Markdown({ text, growing = false }: Markdo
     ? [{ kind: "text", text, goesOn: false }]
     : splitter.current.update(text);
   const known = definitionsOf(text);
-  const from = useFrom(blocks.length, BLOCKS_PER_STEP);
+  const { from, to } = useRange(blocks.length, BLOCKS_PER_STEP);
   return (
-    <div className={join(styles.markdown, blocks.length > LONG_BLOCKS && styles.long)}>
+    <div className={styles.markdown}>
       {Array.from(blocks.entries(), ([place, block]) =>
-        place < from ? null : (
+        place < from || place >= to ? null : (
           <BlockView
             key={place}
             block={block}
@@ -50,7 +48,7 @@ interface BlockViewProps {
 }
 
 /** Each block stands in a box of its own, so that a new one restyles nothing but itself. */
-function BlockView({ block, open, definitions }: BlockViewProps) {
+const BlockView = memo(function BlockView({ block, open, definitions }: BlockViewProps) {
   const goesOn = block.kind === "text" && block.goesOn;
   return (
     <div className={goesOn ? styles.further : styles.block}>
@@ -61,4 +59,4 @@ function BlockView({ block, open, definitions }: BlockViewProps) {
       )}
     </div>
   );
-}
+});

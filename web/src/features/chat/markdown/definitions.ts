@@ -1,12 +1,13 @@
 /** Link definitions (`[name]: address`) count for a whole text though each block is parsed alone. */
 
 const DEFINITION = /^ {0,3}\[([^\]^\n][^\]\n]*)\]:[ \t]*\S.*$/gm;
+const NONE: ReadonlyMap<string, string> = new Map();
 const FOOTNOTE = /^\[\^[^\]\n]+\]:/m;
 const FOOTNOTES_CHARACTERS_MAX = 40_000;
 
 /** Returns the text's definitions by name. */
 export function definitionsOf(text: string): ReadonlyMap<string, string> {
-  if (!text.includes("]:")) return new Map();
+  if (!text.includes("]:")) return NONE;
   return new Map(
     Array.from(text.matchAll(DEFINITION), ([whole, name = ""]) => [name.toLowerCase(), whole]),
   );

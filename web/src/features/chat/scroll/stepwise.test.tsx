@@ -1,6 +1,6 @@
 import { act, renderHook } from "@testing-library/react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { step, useFrom } from "./stepwise";
+import { step, useRange } from "./stepwise";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -10,16 +10,30 @@ afterEach(() => {
 });
 
 test("the end is shown at once, the rest step by step", () => {
-  const { result } = renderHook(() => useFrom(25, 10));
-  expect(result.current).toBe(15);
+  const { result } = renderHook(() => useRange(25, 10));
+  expect(result.current).toEqual({ from: 15, to: 25 });
   act(() => vi.advanceTimersByTime(8));
-  expect(result.current).toBe(5);
+  expect(result.current.from).toBe(5);
   act(() => vi.advanceTimersByTime(8));
-  expect(result.current).toBe(0);
+  expect(result.current.from).toBe(0);
 });
 
 test("few are shown whole", () => {
-  expect(renderHook(() => useFrom(3, 10)).result.current).toBe(0);
+  expect(renderHook(() => useRange(3, 10)).result.current).toEqual({ from: 0, to: 3 });
+});
+
+test("many that come at once are shown step by step, one at a time at once", () => {
+  const { result, rerender } = renderHook(({ count }) => useRange(count, 10), {
+    initialProps: { count: 1 },
+  });
+  rerender({ count: 2 });
+  expect(result.current.to).toBe(2);
+  rerender({ count: 30 });
+  expect(result.current.to).toBe(12);
+  act(() => vi.advanceTimersByTime(8));
+  expect(result.current.to).toBe(22);
+  act(() => vi.advanceTimersByTime(8));
+  expect(result.current.to).toBe(30);
 });
 
 test("one step per turn, whoever asks; what is taken back is not done", () => {

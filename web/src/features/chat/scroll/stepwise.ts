@@ -33,12 +33,22 @@ export function step(act: () => void): () => void {
   };
 }
 
-/** Returns from which of `count` pieces on they are shown; it sinks to 0 by `size` per step. */
-export function useFrom(count: number, size: number): number {
+/**
+ * Returns which of `count` pieces are shown: the last ones at once, those above them step by step.
+ * When many come at once later on, they are shown step by step as well, in their order.
+ */
+export function useRange(count: number, size: number): { from: number; to: number } {
   const [from, setFrom] = useState(() => Math.max(0, count - size));
+  const [shown, setShown] = useState(count);
+  const to = Math.min(count, shown + size);
+  useEffect(() => {
+    if (to < count) return step(() => setShown(to));
+    setShown(to);
+    return;
+  }, [to, shown, count]);
   useEffect(() => {
     if (from === 0) return;
     return step(() => setFrom(Math.max(0, from - size)));
   }, [from, size]);
-  return Math.min(from, Math.max(0, count - 1));
+  return { from: Math.min(from, Math.max(0, count - 1)), to };
 }
