@@ -22,6 +22,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     manifest: "manifest.json",
+    // A test weighs what is loaded first.
+    chunkSizeWarningLimit: 700,
   },
   server: { proxy: { "/api": { target: server, ws: true } } },
   test: { environment: "happy-dom", pool: "vmThreads", include: ["src/**/*.test.{ts,tsx}"] },
