@@ -1,4 +1,4 @@
-"""Prepare what a `make` target needs: `prepare.py runtime | dev | litellm | clients | browser ...`.
+"""Prepare what a `make` target needs: `prepare.py PART ...`; `main` lists the parts.
 
 Runs on a bare Python 3.11 with the standard library only. Each part leaves a stamp with the digest
 of what it was made from, written last: a second run does nothing, an interrupted one begins again.
@@ -17,6 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import DEVNULL
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts import web
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -38,6 +43,7 @@ def main(parts: list[str]) -> int:
     steps: dict[str, Callable[[], None]] = {
         "runtime": prepare_runtime,
         "dev": prepare_dev,
+        "web": prepare_web,
         "litellm": prepare_litellm,
         "clients": prepare_clients,
         "browser": prepare_browser,
@@ -49,7 +55,7 @@ def main(parts: list[str]) -> int:
         with alone():
             for part in parts:
                 steps[part]()
-    except CannotPrepareError as error:
+    except (CannotPrepareError, web.CannotBuildError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     return 0
@@ -83,6 +89,25 @@ def install_perdure() -> None:
         if missing:
             say("installing perdure into .venv (editable)")
             run(*uv_pip(VENV), "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+
+
+def prepare_web() -> None:
+    """Install the packages of `web/` and build it, each when it has changed."""
+    if not is_stamped(VENV, "dev", digest("dev.txt")):
+        prepare_environment("web", "web.txt")
+    node = web.find_node(str(VENV / "bin" / "python"))
+    if not (web.WEB / "node_modules").is_dir():
+        unstamp(VENV, "web-packages")
+    if not web.is_built():
+        unstamp(VENV, "web-page")
+    with stamped(VENV, "web-packages", digest("../web/package-lock.json")) as missing:
+        if missing:
+            say("installing the packages of web/")
+            web.install(node)
+    with stamped(VENV, "web-page", web.digest()) as missing:
+        if missing:
+            say("building the chat page")
+            web.build(node)
 
 
 def prepare_litellm() -> None:
@@ -228,6 +253,11 @@ def is_stamped(venv: Path, name: str, wanted: str) -> bool:
     """Tell whether an environment holds what the digest stands for."""
     stamp = venv / f".stamp-{name}"
     return stamp.exists() and stamp.read_text() == wanted
+
+
+def unstamp(venv: Path, name: str) -> None:
+    """Forget that something was done."""
+    (venv / f".stamp-{name}").unlink(missing_ok=True)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ class Question(msgspec.Struct, kw_only=True):
     chat_id: str | None = None
     history: Sequence[NewMessage] = ()
     parent_id: str | None = None
+    from_root: bool = False
     if_busy: IfBusy = "queue"
     metadata: dict[str, str] = {}
     idempotency_key: str | None = None
@@ -130,6 +131,7 @@ class Acceptance:
             question=message if question.answers is None else None,
             answers=question.answers,
             parent_id=question.parent_id,
+            from_root=question.from_root,
             if_busy=question.if_busy,
             idempotency_key=question.idempotency_key,
             fingerprint=question.fingerprint,

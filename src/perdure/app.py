@@ -58,7 +58,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.core = core
-    routers.include(app)
+    routers.include(app, with_ui=core.settings.ui.enabled)
     return app
 
 

@@ -42,13 +42,14 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     """Everything `accept` writes, decided before its transaction.
 
     Exactly one of `question` (a new user message) and `answers` (the id of a stored user message to
-    answer once more) is given. `parent_id` None = after the active leaf. `history` comes before the
-    question. `fingerprint` tells whether a repeated idempotency key repeats the body.
-    `start`: admit who may run now in the same transaction, which saves a commit per question.
-    `client_chat_id` names the chat as a client does: the person's living chat of that name is used
-    instead of `chat_id` and `new_chat`; a new one gets the name. `any_agent`: the chat's agent does
-    not bind. `params`, `transient`: see `Request`. `input` is kept for `RequestStore.input`.
-    `notify`: its end makes a webhook, in the transaction that ends it.
+    answer once more) is given. `parent_id` None = after the active leaf, or with `from_root` before
+    everything, as another beginning. `history` comes before the question. `fingerprint` tells
+    whether a repeated idempotency key repeats the body. `start`: admit who may run now in the same
+    transaction, which saves a commit per question. `client_chat_id` names the chat as a client
+    does: the person's living chat of that name is used instead of `chat_id` and `new_chat`; a new
+    one gets the name. `any_agent`: the chat's agent does not bind. `params`, `transient`: see
+    `Request`. `input` is kept for `RequestStore.input`. `notify`: its end makes a webhook, in the
+    transaction that ends it.
     """
 
     id: str
@@ -64,6 +65,7 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     question: NewMessage | None = None
     answers: str | None = None
     parent_id: str | None = None
+    from_root: bool = False
     if_busy: IfBusy = "queue"
     metadata: dict[str, str] = {}
     idempotency_key: str | None = None

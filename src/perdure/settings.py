@@ -106,6 +106,26 @@ class Auth(Section):
     )
 
 
+class Ui(Section):
+    """The chat page at `/`."""
+
+    enabled: bool = Field(
+        default=True, description="Serve the chat page where it is built in; else a small one."
+    )
+    name: str = Field(default="Perdure", max_length=60, description="What the product is called.")
+    logo: Path | None = Field(default=None, description="Its picture: an SVG, PNG or WebP file.")
+    accent: str = Field(
+        default="",
+        pattern=r"^(#[0-9a-fA-F]{6})?$",
+        description="Its colour, `#rrggbb`; shades that can be read are derived from it.",
+    )
+    trace_url: str = Field(
+        default="",
+        pattern=r"^(https?://.*\{trace_id\}.*)?$",
+        description="Address of a trace's page, with `{trace_id}` in it.",
+    )
+
+
 class AgentSettings(Section):
     """One agent: which handler, where, how patient."""
 
@@ -205,6 +225,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     retention: Retention = Retention()
     auth: Auth = Auth()
+    ui: Ui = Ui()
     agents: dict[str, AgentSettings] = {}
 
     @property

@@ -232,6 +232,7 @@ def _question(body: shapes.Invocation, user_id: str, key: str | None) -> Questio
             for message in earlier
         ],
         parent_id=body.parent_id,
+        from_root=body.from_root,
         if_busy=body.if_busy,
         metadata=body.metadata,
         idempotency_key=key,

@@ -112,7 +112,7 @@ class AcceptWork:
     def _parent(self) -> str | None:
         """Return the message that the first new one follows."""
         given = self._new.answers or self._new.parent_id
-        if given is not None:
+        if given is not None or self._new.from_root:
             return given
         row = self._db.one("SELECT current_message_id FROM chat WHERE id = ?", self._new.chat_id)
         leaf: str | None = row[0]
