@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from perdure.errors import Conflict, NotFound
 from perdure.model import Chat, Feedback, Message, Request, Status, new_id
-from perdure.stores.sqlite import cursors, rows
-from perdure.stores.sqlite.transitions import Transitions, unknown
+from perdure.stores import cursors, refusals, rows
+from perdure.stores.sqlite.transitions import Transitions
 
 INDEX_BYTES_PER_STEP = 256 * 1024
 """Text taken into the search index in one transaction: a few milliseconds of work."""
@@ -200,7 +199,7 @@ class Chats(Transitions):
     async def add_feedback(self, feedback: Feedback) -> None:
         def work() -> None:
             if self._get(feedback.request_id).user_id != feedback.user_id:
-                raise NotFound(unknown(feedback.request_id), code="request_not_found")
+                raise refusals.unknown("request", feedback.request_id)
             self.db.all(
                 "INSERT INTO feedback (id, user_id, request_id, trace_id, name, value, rationale,"
                 " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -302,8 +301,7 @@ class Chats(Transitions):
             message_id,
         )
         if len(requests) != 1 or answers[0] != 1:
-            detail = "This message is being answered or was answered; send an edited copy instead."
-            raise Conflict(detail, code="message_sent")
+            raise refusals.message_sent()
         return rows.request(requests[0])
 
     def _remove_messages(self, where: str, *values: str) -> None:
@@ -321,8 +319,7 @@ _CHAT = f"SELECT {rows.CHAT} FROM chat WHERE id = ? AND user_id = ? AND deleted_
 
 def _required(found: list[tuple[object, ...]], noun: str, object_id: str) -> tuple[object, ...]:
     if not found:
-        detail = f"There is no {noun} {object_id}."
-        raise NotFound(detail, code=f"{noun}_not_found")
+        raise refusals.unknown(noun, object_id)
     return found[0]
 
 
