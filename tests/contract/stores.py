@@ -131,8 +131,10 @@ async def postgres(
     async with databases.fresh() as url:
         harness = PostgresHarness(url, kind)
         await harness.store.open()
-        yield harness
-        await harness.store.close()
+        try:
+            yield harness
+        finally:
+            await harness.store.close()
 
 
 ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Harness]]] = {

@@ -179,6 +179,7 @@ class Database:
             try:
                 return await attempt()
             except AGAIN as error:
+                _stop_if_cancelled()
                 if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                     await self._forget_connections()  # they lead to a former primary
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
@@ -192,6 +193,13 @@ class Database:
     async def _forget_connections(self) -> None:
         for pool in self._pools:
             await pool.expire_connections()
+
+
+def _stop_if_cancelled() -> None:
+    """Go on with a cancellation that a broken connection has covered with an error of its own."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _started(pool: Any) -> None:
