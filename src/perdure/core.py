@@ -40,6 +40,7 @@ class Core:
         self.default_agent_id = _default(settings, agents)
         self.store = store
         self.bus = bus
+        self.queue = queue
         self.started_at = time.time()
         self.draining = False
         limits = _limits(settings, agents)
@@ -82,6 +83,8 @@ class Core:
         This process owns the store alone, so whatever is streaming there belongs to nobody.
         """
         await self.store.open()
+        await self.bus.open()
+        await self.queue.open()
         await self.reconciler.take_over(dead=True)
         self.tails.start()
         self.journal.start()
@@ -112,6 +115,8 @@ class Core:
         await self.reconciler.close()
         await self.journal.close()
         await self.tails.close()
+        await self.queue.close()
+        await self.bus.close()
         for agent in self.agents.values():
             await agent.handler.close()
         await self.store.close()
