@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from perdure.model import JSON
 from perdure.stores.postgres.database import NOW, Access, Database
-from perdure.stores.postgres.migrations import migrate
+from perdure.stores.postgres.migrations import applied, known, migrate
 from perdure.stores.postgres.retention import Retention
 
-__all__ = ["Access", "PostgresStore"]
+__all__ = ["Access", "PostgresStore", "look_at"]
 
 
 class PostgresStore(Retention):
@@ -33,15 +33,26 @@ class PostgresStore(Retention):
             f"INSERT INTO probe (id, at) VALUES (1, {NOW}) ON CONFLICT (id)"
             " DO UPDATE SET at = excluded.at",
         )
-        (row,) = await self.db.look(
-            "SELECT current_setting('server_version'), current_setting('synchronous_commit'),"
-            " current_setting('fsync'), current_setting('synchronous_standby_names')",
-        )
-        return {
-            "engine": "postgresql",
-            "version": row[0],
-            "schema": self.schema,
-            "synchronous_commit": row[1],
-            "fsync": row[2],
-            "synchronous_standbys": row[3],
+        return await _facts(self.db) | {"schema": self.schema}
+
+
+async def look_at(access: Access) -> JSON:
+    """Return what a database says of itself and how far its schema is, changing nothing."""
+    database = Database(access)
+    await database.open()
+    try:
+        return await _facts(database) | {
+            "schema": await applied(database),
+            "schema_known": known()[-1].number,
         }
+    finally:
+        await database.close()
+
+
+async def _facts(database: Database) -> JSON:
+    (row,) = await database.look(
+        "SELECT current_setting('server_version'), current_setting('synchronous_commit'),"
+        " current_setting('fsync'), current_setting('synchronous_standby_names')",
+    )
+    names = ("version", "synchronous_commit", "fsync", "synchronous_standbys")
+    return {"engine": "postgresql"} | dict(zip(names, row, strict=True))

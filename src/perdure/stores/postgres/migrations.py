@@ -32,9 +32,9 @@ async def _migrate(session: Session) -> int:
         "CREATE TABLE IF NOT EXISTS migration (number integer PRIMARY KEY, name text NOT NULL,"
         " checksum text NOT NULL, applied_at double precision NOT NULL)",
     )
-    applied = dict(map(tuple, await session.all("SELECT number, checksum FROM migration")))
+    done = dict(map(tuple, await session.all("SELECT number, checksum FROM migration")))
     ours = known()
-    for migration in due(ours, applied):
+    for migration in due(ours, done):
         await session.script(migration.sql)
         await session.all(
             f"INSERT INTO migration VALUES ($1, $2, $3, {NOW})",
@@ -42,7 +42,16 @@ async def _migrate(session: Session) -> int:
             migration.name,
             migration.checksum,
         )
-    newest: int = max(ours[-1].number, *applied, 0)
+    newest: int = max([ours[-1].number, *done])
     if newest > ours[-1].number:
         log.warning("the database has schema %d, this program knows %d", newest, ours[-1].number)
     return newest
+
+
+async def applied(database: Database) -> int:
+    """Return the newest applied migration; 0 in a database that was never used."""
+    (there,) = await database.look("SELECT to_regclass('migration') IS NOT NULL")
+    if not there[0]:
+        return 0
+    (newest,) = await database.look("SELECT coalesce(max(number), 0) FROM migration")
+    return int(newest[0])
