@@ -105,3 +105,12 @@ async def _administer(sql: str, *values: str, url: str = "") -> None:
         await connection.fetch(sql, *values)
     finally:
         await connection.close()
+
+
+async def rows(url: str, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """Return what a database says."""
+    connection = await asyncpg.connect(url)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql, *values)]
+    finally:
+        await connection.close()

@@ -175,6 +175,8 @@ def run(settings: Settings, modules: Sequence[str] = ()) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    for chatter in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(chatter).setLevel(logging.WARNING)  # two lines for each question
     app = make(settings, build_agents(settings, modules))
     level = f"--loglevel={settings.log_level}"
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -34,6 +36,15 @@ class WorkerProcess(Process):
         self.spawn(command)
         await self.ready(within_s=within_s)
         return self
+
+    async def stop(self, *, within_s: float = 40) -> float:
+        """Send SIGTERM and return the seconds until the exit."""
+        self.signal(signal.SIGTERM)
+        return await self.gone(within_s)
+
+    async def kill9(self) -> None:
+        self.signal(signal.SIGKILL)
+        await self.gone(10)
 
     async def start_by_celery(self, *arguments: str, within_s: float = 40) -> WorkerProcess:
         """Start it as Celery's own command does."""
@@ -102,10 +113,8 @@ class Cluster(World):
         for n in range(1, self._apis):
             self.servers.append(Server(self.folder / f"api{n}", config, name=f"server{n}"))
         self.server.config.write_text(config, "utf-8")
-        for server in self.servers:
-            await server.start()
-        for worker in self.workers:
-            await worker.start()
+        starts = [process.start(within_s=60) for process in (*self.servers, *self.workers)]
+        await asyncio.gather(*starts)
 
     def _urls(self) -> JSON:
         urls = {"store_url": self.url}
@@ -115,6 +124,13 @@ class Cluster(World):
         if self.workers:
             urls["queue_url"] = f"celery+{self.broker.connection_url}/0"
         return urls
+
+    async def begin(self, rng: random.Random) -> None:
+        """Forget what earlier tests did; start again whatever they left dead."""
+        await super().begin(rng)
+        for process in (*self.servers, *self.workers):
+            if not process.running:
+                await process.start()
 
     async def __aexit__(self, kind: type[BaseException] | None, *given: object) -> None:
         processes: list[Process] = [*self.workers, *self.servers]
