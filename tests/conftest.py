@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from scripts.prepare import find_browser
+from tests import databases
 
 # Every process a test starts inherits it, however it detaches: so the survivors are found.
 SESSION_MARK = "TESTS_SESSION_ID"
@@ -146,3 +147,10 @@ def browser_path() -> str:
     path = find_browser()
     assert path, "no Chromium on PATH: run `make setup`"
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def databases_end(no_process_is_left_behind: None) -> Iterator[None]:
+    """Stop the PostgreSQL server of this run, if a test has started it, before that is checked."""
+    yield
+    databases.stop()

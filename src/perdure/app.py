@@ -10,8 +10,7 @@ from typing import Any, Literal
 
 from fastapi import FastAPI
 
-from perdure import routers, server
-from perdure.buses.inprocess import InProcessBus
+from perdure import adapters, routers, server
 from perdure.core import Core
 from perdure.errors import SettingsError
 from perdure.handlers import guide, python
@@ -21,9 +20,7 @@ from perdure.handlers.openai import OpenAIHandler
 from perdure.handlers.python import PythonHandler
 from perdure.handlers.responses import ResponsesHandler
 from perdure.ports import Agent, Handler
-from perdure.queues.inprocess import InProcessQueue
 from perdure.settings import AgentSettings, Settings, load
-from perdure.stores.sqlite import SqliteStore
 
 Agents = Mapping[str, Agent | Callable[..., Any]]
 
@@ -62,11 +59,21 @@ def create_app(
     return app
 
 
-def build_core(settings: Settings, agents: Agents) -> Core:
-    """Return the parts of one process, with the adapters that the settings name."""
-    store = SqliteStore(settings.sqlite_path, settings.synchronous)
+def build_core(settings: Settings, agents: Agents, *, worker: bool = False) -> Core:
+    """Return the parts of one process, with the adapters that the settings name.
+
+    `worker`: it is a worker process; else it runs answers only where there are no workers.
+    """
+    runs_here = worker or not settings.has_workers
     known = {agent_id: _agent(agent_id, agent) for agent_id, agent in agents.items()}
-    return Core(settings, known, store, InProcessQueue(), InProcessBus())
+    return Core(
+        settings,
+        known,
+        adapters.store_of(settings),
+        adapters.queue_of(settings),
+        adapters.bus_of(settings),
+        lease_store=adapters.lease_store_of(settings) if runs_here and not settings.alone else None,
+    )
 
 
 def build_agents(settings: Settings, modules: Sequence[str] = ()) -> dict[str, Agent]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from perdure.accept import Acceptance
 from perdure.dispatch import Dispatch
 from perdure.errors import SettingsError
+from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
 from perdure.ports import AcceptLimits, Agent, Bus, Queue, RunLimits, Store
 from perdure.reconcile import Reconciler
@@ -24,6 +25,7 @@ class Core:
         settings: limits and times.
         agents: by id, at least one; the first is the default unless the settings name another.
         store, queue, bus: the adapters.
+        lease_store: the store once more, for a thread that renews leases; None = the loop does.
 
     """
 
@@ -34,12 +36,15 @@ class Core:
         store: Store,
         queue: Queue,
         bus: Bus,
+        *,
+        lease_store: Store | None = None,
     ) -> None:
         self.settings = settings
         self.agents = agents
         self.default_agent_id = _default(settings, agents)
         self.store = store
         self.bus = bus
+        self.queue = queue
         self.started_at = time.time()
         self.draining = False
         limits = _limits(settings, agents)
@@ -73,19 +78,32 @@ class Core:
             retention=settings.retention,
             every_s=settings.reap_s,
         )
+        self.heartbeat: Heartbeat | None = None
+        if lease_store is not None:
+            self.heartbeat = Heartbeat(
+                self.runner,
+                lease_store,
+                lease_s=settings.lease_s,
+                silent_max_s=settings.worker.silent_max_s,
+            )
         queue.consume(self.runner.deliver)
         self._drained: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Open the store, take over what a dead self left, and start.
 
-        This process owns the store alone, so whatever is streaming there belongs to nobody.
+        Where this process owns the store alone, whatever is streaming there belongs to nobody;
+        in a shared one only a lapsed lease says so.
         """
         await self.store.open()
-        await self.reconciler.take_over(dead=True)
+        await self.bus.open()
+        await self.queue.open()
+        await self.reconciler.take_over(dead=self.settings.alone)
         self.tails.start()
         self.journal.start()
-        self.runner.start()
+        self.runner.start(renewing=self.heartbeat is None)
+        if self.heartbeat is not None:
+            self.heartbeat.start()
         self.reconciler.start()
         self.dispatch.ring()
 
@@ -109,9 +127,13 @@ class Core:
     async def close(self) -> None:
         """Drain, then let go of everything."""
         await self.drain()
+        if self.heartbeat is not None:
+            await self.heartbeat.close()
         await self.reconciler.close()
         await self.journal.close()
         await self.tails.close()
+        await self.queue.close()
+        await self.bus.close()
         for agent in self.agents.values():
             await agent.handler.close()
         await self.store.close()

@@ -285,6 +285,12 @@ class Store(RequestStore, ChatStore, Outbox, Protocol):
 class Queue(Protocol):
     """Delivers a request id to some worker, at least once or at most once; nothing else."""
 
+    async def open(self) -> None:
+        """Get ready; a broker that is not there now is no error: it may come."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
     async def enqueue(self, request_ids: Sequence[str]) -> None:
         """Hand ids over for delivery; losing them costs time (the reconciler), never an answer."""
 
@@ -295,8 +301,14 @@ class Queue(Protocol):
 class Bus(Protocol):
     """At-most-once wake-ups without data; readers stay right without any of them.
 
-    Neither method raises: what cannot be told is not told.
+    No method raises: what cannot be told is not told.
     """
+
+    async def open(self) -> None:
+        """Begin to hear and to tell other processes, now or as soon as that is possible."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
 
     async def publish(self, topics: Iterable[str]) -> None:
         """Wake whoever listens to these topics, soon, perhaps."""

@@ -90,20 +90,32 @@ class Runner:
         self._chores: list[asyncio.Task[None]] = []
         bus.subscribe(self._heard)
 
-    def start(self) -> None:
-        """Begin to renew leases and to watch the clock."""
-        self._chores = [
-            asyncio.create_task(self._sweep(), name="time limits"),
-            asyncio.create_task(self._renew(), name="leases"),
-        ]
+    def start(self, *, renewing: bool = True) -> None:
+        """Begin to watch the clock and to renew leases, unless somebody else does that."""
+        self._chores = [asyncio.create_task(self._sweep(), name="time limits")]
+        if renewing:
+            self._chores.append(asyncio.create_task(self._renew(), name="leases"))
 
     def deliver(self, request_id: str) -> None:
         """Take a request that the queue delivered; a second delivery finds nothing to do."""
+        if not self._draining:
+            self._take(request_id)
+
+    async def run(self, request_id: str) -> bool:
+        """Take a delivered request and return when this process is done with it.
+
+        False: this process is leaving and did not look at it.
+        """
         if self._draining:
-            return
+            return False
+        await asyncio.wait([self._take(request_id)])
+        return True
+
+    def _take(self, request_id: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._work(request_id), name=request_id)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     async def drain(self, grace_s: float) -> None:
         """Take nothing new, let short runs end, then hand the others over."""
@@ -295,19 +307,23 @@ class Runner:
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(self._lease_s / 3)
-            claims = {run.request_id: run.claim.claim_id for run in self.runs.values()}
+            claims = self.claims()
             try:
                 owned = await self._store.renew(claims, self._lease_s)
             except PerdureError as error:
                 log.warning("cannot renew leases: %s", error)
                 if time.monotonic() - renewed > self._lease_s * 2 / 3:
-                    self._fence(error)
+                    self.fence(error)
                 continue
             renewed = time.monotonic()
             for request_id in claims.keys() - owned:
-                self._lose(request_id)
+                self.lose(request_id, claims[request_id])
 
-    def _fence(self, error: PerdureError) -> None:
+    def claims(self) -> dict[str, str]:
+        """Return what runs here as `{request id: claim id}`; from any thread."""
+        return {run.request_id: run.claim.claim_id for run in list(self.runs.values())}
+
+    def fence(self, error: PerdureError) -> None:
         """Stop all runs: their leases may be over, and others may answer by now."""
         for run in list(self.runs.values()):
             run.stop(error)
@@ -315,10 +331,11 @@ class Runner:
     def _heard(self, topics: Collection[str]) -> None:
         for topic in topics:
             if topic.startswith("stop:"):
-                self._lose(topic.removeprefix("stop:"))
+                self.lose(topic.removeprefix("stop:"))
 
-    def _lose(self, request_id: str) -> None:
+    def lose(self, request_id: str, claim_id: str | None = None) -> None:
+        """Stop a run whose claim is gone; `claim_id`: only the run under that very claim."""
         run = self.runs.get(request_id)
-        if run is not None:
+        if run is not None and claim_id in (None, run.claim.claim_id):
             detail = f"{request_id} was cancelled or taken over."
             run.stop(OwnershipLost(detail))

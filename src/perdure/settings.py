@@ -7,6 +7,7 @@ Unknown keys and variables stop the start. Units come last in a name.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -25,6 +26,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 from perdure.errors import SettingsError
 
 PREFIX = "PERDURE_"
+SQLITE = "sqlite:///"
 FOREIGN = {"PERDURE_URL", "PERDURE_CONFIG", "PERDURE_SOAK"}
 """Variables of the command line and the tests, which are not settings of the server."""
 
@@ -126,6 +128,31 @@ class Ui(Section):
     )
 
 
+class Postgres(Section):
+    """How PostgreSQL is used; where it is says `store_url`."""
+
+    connections_max: Count = Field(
+        default=10, description="Connections of one process, beside two for running answers."
+    )
+    prepared_statements: bool = Field(
+        default=True, description="Off behind a pooler in transaction mode (PgBouncer)."
+    )
+    password_from: str = Field(
+        default="",
+        description="`module:function` that returns a fresh password for each new connection.",
+    )
+
+
+class Worker(Section):
+    """A worker process: `perdure worker`."""
+
+    concurrency: Count = Field(default=100, description="Answers that one worker produces at once.")
+    silent_max_s: Seconds = Field(
+        default=60,
+        description="A worker whose loop is stuck, or that hears nothing of waiting work, exits.",
+    )
+
+
 class AgentSettings(Section):
     """One agent: which handler, where, how patient."""
 
@@ -194,6 +221,11 @@ class Settings(BaseSettings):
         default="inprocess://", description="What delivers request ids to workers."
     )
     bus_url: str = Field(default="", description='What wakes readers; "" = what fits the store.')
+    prefix: str = Field(
+        default="perdure",
+        pattern=r"^[A-Za-z0-9_.-]{1,60}$",
+        description="Keeps deployments apart that share a Redis server.",
+    )
     synchronous: Literal["full", "normal"] = Field(
         default="full",
         description="SQLite: `full` survives power loss, `normal` only crashes.",
@@ -226,12 +258,29 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     auth: Auth = Auth()
     ui: Ui = Ui()
+    postgres: Postgres = Postgres()
+    worker: Worker = Worker()
     agents: dict[str, AgentSettings] = {}
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process is the only one on its store, which a lock on its file ensures."""
+        return self.store_url.startswith(SQLITE)
+
+    @property
+    def has_workers(self) -> bool:
+        """Whether worker processes produce the answers."""
+        return self.queue_url.startswith("celery+")
+
+    @property
+    def broker_url(self) -> str:
+        """Celery's broker."""
+        return self.queue_url.removeprefix("celery+")
 
     @property
     def sqlite_path(self) -> Path:
         """The SQLite file; relative ones lie in `data_dir`."""
-        return self.data_dir / self.store_url.removeprefix("sqlite:///")
+        return self.data_dir / self.store_url.removeprefix(SQLITE)
 
 
 def load(config: Path | None = None, overrides: dict[str, Any] | None = None) -> Settings:
@@ -317,19 +366,32 @@ def _explain(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+def without_secrets(url: str) -> str:
+    """Return a URL without its password."""
+    return re.sub(r"(?<=://)([^/@]*?):[^/]*@", r"\1:…@", url)
+
+
+_SCHEMES: dict[str, tuple[str, ...]] = {
+    "store_url": (SQLITE, "postgresql://", "postgres://"),
+    "queue_url": ("inprocess://", "celery+redis://", "celery+rediss://", "celery+amqp://"),
+    "bus_url": ("inprocess://", "redis://", "rediss://", "valkey://", "postgresql://"),
+}
+
+
 def _check(settings: Settings) -> None:
     """Refuse what cannot work in this version or is dangerous."""
-    for name, value, known in (
-        ("store_url", settings.store_url, "sqlite:///"),
-        ("queue_url", settings.queue_url, "inprocess://"),
-    ):
-        if not value.startswith(known):
-            detail = (
-                f"{name}: {value.split(':', 1)[0]} is not supported by this version; use {known}…"
-            )
-            raise SettingsError(detail)
-    if settings.bus_url not in ("", "inprocess://"):
-        detail = "bus_url: only the in-process bus is supported by this version; leave it empty."
+    for name, known in _SCHEMES.items():
+        value = getattr(settings, name)
+        if (value or name != "bus_url") and not value.startswith(known):
+            detail = f"{name}: {value.split(':', 1)[0]!r} is not known here; use one of "
+            raise SettingsError(detail + ", ".join(f"{scheme}…" for scheme in known))
+    if settings.alone and settings.has_workers:
+        detail = "queue_url: workers need a store that they share: store_url = postgresql://…"
+        raise SettingsError(detail)
+    if settings.alone and settings.bus_url not in ("", "inprocess://"):
+        detail = (
+            "bus_url: with SQLite there is one process and nobody else to wake; leave it empty."
+        )
         raise SettingsError(detail)
     loopback = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
     if settings.auth.mode == "none" and not loopback and not settings.auth.allow_open:

@@ -29,7 +29,9 @@ from perdure.ports import (
     Store,
     Verdict,
 )
+from perdure.stores.postgres import Access, PostgresStore
 from perdure.stores.sqlite import SqliteStore
+from tests import databases
 
 PLENTY = 100_000
 RUN = RunLimits(running_max=PLENTY, running_per_user_max=PLENTY)
@@ -99,7 +101,46 @@ async def sqlite(folder: Path) -> AsyncIterator[Harness]:
     await harness.store.close()
 
 
-ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Harness]]] = {"sqlite": sqlite}
+class PostgresHarness:
+    """A database of its own; a crash ends all connections of the store in mid-sentence."""
+
+    def __init__(self, url: str, kind: type[PostgresStore] = PostgresStore) -> None:
+        self.url = url
+        self._kind = kind
+        self.store: Store = self._made()
+
+    async def reopen(self) -> None:
+        await self.store.close()
+        self.store = self._made()
+        await self.store.open()
+
+    async def crash(self) -> None:
+        await databases.cut_off(self.url)
+        old, self.store = self.store, self._made()
+        await old.close()
+        await self.store.open()
+
+    def _made(self) -> PostgresStore:
+        return self._kind(Access(url=self.url))
+
+
+@asynccontextmanager
+async def postgres(
+    _: Path, kind: type[PostgresStore] = PostgresStore
+) -> AsyncIterator[PostgresHarness]:
+    async with databases.fresh() as url:
+        harness = PostgresHarness(url, kind)
+        await harness.store.open()
+        try:
+            yield harness
+        finally:
+            await harness.store.close()
+
+
+ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Harness]]] = {
+    "sqlite": sqlite,
+    "postgres": postgres,
+}
 
 
 def question(

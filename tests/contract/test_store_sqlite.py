@@ -445,7 +445,7 @@ async def test_the_durability_that_was_asked_for_is_in_force(tmp_path, synchrono
         told = await store.check()
         assert told["synchronous"] == synchronous
         assert told["engine"] == "sqlite"
-        assert told["schema"] == migrations.numbered()[-1][0]
+        assert told["schema"] == migrations.numbered()[-1].number
 
 
 async def test_readers_cannot_write(sqlite):

@@ -47,11 +47,7 @@ class Late(InProcessBus):
     async def publish(self, topics):
         rung = list(topics)
 
-        def ring():
-            for listener in self._listeners:
-                listener(rung)
-
-        asyncio.get_running_loop().call_later(LATE_S, ring)
+        asyncio.get_running_loop().call_later(LATE_S, self._listeners.tell, rung)
 
 
 class Reading(SqliteStore):

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable
 
-log = logging.getLogger("perdure.bus")
+from perdure.buses.listeners import Listeners
 
 
 class InProcessBus:
     """`ports.Bus` whose listeners are called before `publish` returns."""
 
     def __init__(self) -> None:
-        self._listeners: list[Callable[[Collection[str]], None]] = []
+        self._listeners = Listeners()
+
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
 
     async def publish(self, topics: Iterable[str]) -> None:
         woken = list(topics)
-        if not woken:
-            return
-        for listener in list(self._listeners):
-            try:
-                listener(woken)
-            except Exception:
-                # Whoever rings has just committed and must go on, whatever a reader's bug does.
-                log.exception("a listener broke")
+        if woken:
+            self._listeners.tell(woken)
 
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
-        self._listeners.append(listener)
+        self._listeners.add(listener)

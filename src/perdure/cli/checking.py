@@ -12,27 +12,19 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from perdure.cli.exits import ExitCode
+from perdure.cli.finding import Finding
 from perdure.cli.remote import Remote
 from perdure.errors import PerdureError
-from perdure.settings import PREFIX, AgentSettings, Settings, load
+from perdure.settings import PREFIX, AgentSettings, Settings, load, without_secrets
 
 SQLITE_MIN = (3, 51, 3)
 FREE_BYTES_MIN = 200_000_000
 MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "wrong": ("✗", "red")}
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One line of the report; `hint` says what to do when it is wrong."""
-
-    verdict: Literal["ok", "note", "wrong"]
-    about: str
-    detail: str
-    hint: str = ""
 
 
 def check(config: Path | None, data_dir: Path | None, *, as_json: bool) -> int:
@@ -57,8 +49,9 @@ def _in_force(
     """Yield what can be told without any connection."""
     for name, value, source in _sources(settings, config, overrides):
         yield Finding("note", name, f"{value}  ({source})")
-    yield _sqlite()
-    yield from _data(settings)
+    if settings.alone:
+        yield _sqlite()
+        yield from _data(settings)
     yield _ui()
 
 
@@ -100,7 +93,11 @@ def _value(settings: Settings, name: str) -> tuple[bool, object]:
         value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
         if value is None:
             return False, None
-    return True, "(hidden)" if ".headers" in name else value
+    if ".headers" in name:
+        return True, "(hidden)"
+    return True, without_secrets(value) if name.endswith("_url") and isinstance(
+        value, str
+    ) else value
 
 
 def _sqlite() -> Finding:
@@ -144,10 +141,13 @@ def _ui() -> Finding:
 
 async def _reach(settings: Settings) -> list[Finding]:
     """Return what connections tell: the port, and every agent, asked at the same time."""
+    from perdure.cli import servers  # noqa: PLC0415  # adapters, only here
+
     agents = [_agent(name, agent) for name, agent in settings.agents.items()]
+    shared: list[Finding] = [] if settings.alone else await servers.look(settings)
     if not agents:
-        return [await _port(settings), Finding("ok", "agent guide", "built in")]
-    return list(await asyncio.gather(_port(settings), *agents))
+        return [*shared, await _port(settings), Finding("ok", "agent guide", "built in")]
+    return [*shared, *await asyncio.gather(_port(settings), *agents)]
 
 
 async def _port(settings: Settings) -> Finding:

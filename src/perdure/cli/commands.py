@@ -11,8 +11,6 @@ from typing import Annotated
 
 import typer
 
-from perdure.cli.exits import ExitCode
-
 app = typer.Typer(
     name="perdure",
     help="A chat server for LLM agents whose answers outlast the connection.",
@@ -21,7 +19,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-db = typer.Typer(help="Look after the database file while no server runs.", no_args_is_help=True)
+db = typer.Typer(
+    help="Look after the database; a SQLite file only while no server runs.", no_args_is_help=True
+)
 app.add_typer(db, name="db")
 
 
@@ -113,16 +113,19 @@ def serve(  # noqa: PLR0913, PLR0917  # one parameter per flag
 
 @app.command()
 def worker(
-    concurrency: Annotated[int, typer.Option(help="Answers at once.")] = 100,
+    modules: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODULE:AGENT]...", help="Python agents, as given to serve."),
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Answers produced at once. [100]")
+    ] = None,
+    config: Config = None,
 ) -> None:
-    """Run a worker on another machine (comes with the Celery extra)."""
-    del concurrency
-    print(
-        "perdure: Workers on other machines come with the Celery extra, which this version does "
-        "not have yet. `perdure serve` produces the answers itself; no worker is needed.",
-        file=sys.stderr,
-    )
-    raise typer.Exit(ExitCode.WRONG_USE)
+    """Run a Celery worker of this deployment: it produces answers and serves nothing."""
+    from perdure.cli import serving
+
+    raise typer.Exit(serving.work(config, modules or [], concurrency))
 
 
 @app.command()
@@ -231,7 +234,7 @@ def settings_table() -> None:
 
 @db.command("upgrade")
 def upgrade(config: Config = None, data_dir: DataDir = None) -> None:
-    """Bring the database file to this version's schema."""
+    """Bring the database to this version's schema."""
     from perdure.cli import upkeep
 
     raise typer.Exit(upkeep.upgrade(config, data_dir))

@@ -1,4 +1,4 @@
-"""`serve` and `openapi`: from flags to settings and agents, then on to the composition root."""
+"""`serve`, `worker`, `openapi`: from flags to settings and agents, on to the composition root."""
 
 from __future__ import annotations
 
@@ -56,6 +56,18 @@ def serve(flags: Flags) -> int:
             raise Invalid(f"{module} names no agent: write MODULE:AGENT, e.g. my_agent:support.")
     in_force = settings.load(flags.config, flags.overrides())
     return app.serve(in_force, app.build_agents(in_force, list(flags.modules)))
+
+
+def work(config: Path | None, modules: Sequence[str], concurrency: int | None) -> int:
+    """Run a worker until it is told to stop; return its exit code."""
+    from perdure import adapters, settings  # noqa: PLC0415  # all adapters, only here
+
+    overrides = {} if concurrency is None else {"worker": {"concurrency": concurrency}}
+    in_force = settings.load(config, overrides)
+    with adapters.needing("celery", "perdure worker"):
+        from perdure import worker  # noqa: PLC0415  # Celery, only here
+
+    return worker.run(in_force, modules)
 
 
 def openapi(config: Path | None) -> int:

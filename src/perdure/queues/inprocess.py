@@ -11,6 +11,12 @@ class InProcessQueue:
     def __init__(self) -> None:
         self._deliver: Callable[[str], None] | None = None
 
+    async def open(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
     async def enqueue(self, request_ids: Sequence[str]) -> None:
         if self._deliver is not None:
             for request_id in request_ids:

@@ -6,9 +6,8 @@ import time
 
 import msgspec
 
-from perdure.errors import Conflict, NotFound, TooMany
 from perdure.ports import Accepted, NewMessage, NewRequest
-from perdure.stores.sqlite import rows
+from perdure.stores import refusals, rows
 from perdure.stores.sqlite.admission import Admission
 from perdure.stores.sqlite.database import Database
 from perdure.stores.sqlite.log import Log
@@ -56,15 +55,13 @@ class AcceptWork:
         if row is None:
             return None
         if row[1] != new.fingerprint:
-            detail = "This Idempotency-Key was used for another request; use a fresh one."
-            raise Conflict(detail, code="idempotency_key_reused")
+            raise refusals.key_of_another_body()
         made = self._db.one(
             f"SELECT {rows.REQUEST} FROM request WHERE id = ?",
             row[0],
         )
         if made is None:
-            detail = "The request made with this Idempotency-Key was deleted; use a fresh one."
-            raise Conflict(detail, code="idempotency_key_reused")
+            raise refusals.key_of_a_deleted_request()
         return Accepted(rows.request(made), replayed=True)
 
     def check(self) -> None:
@@ -83,10 +80,7 @@ class AcceptWork:
             self._new.chat_id,
         )
         if found and self._new.if_busy == "reject":
-            detail = (
-                "This chat is still answering; wait, or send with if_busy = queue or interrupt."
-            )
-            raise Conflict(detail, code="chat_busy")
+            raise refusals.chat_busy()
         return [row[0] for row in found]
 
     def write(self) -> None:
@@ -138,11 +132,9 @@ class AcceptWork:
         total -= len(startable)
         mine -= theirs
         if total >= limits.queued_max:
-            detail = f"{total} requests are waiting already; try again in a moment."
-            raise TooMany(detail, code="queue_full")
+            raise refusals.queue_full(total)
         if mine >= limits.queued_per_user_max:
-            detail = f"You have {mine} requests waiting already; try again when one has ended."
-            raise TooMany(detail, code="user_queue_full")
+            raise refusals.user_queue_full(mine)
 
     def _chat_is_busy(self) -> bool:
         return (
@@ -161,15 +153,12 @@ class AcceptWork:
             new.user_id,
         )
         if row is None:
-            detail = f"There is no chat {new.chat_id}."
-            raise NotFound(detail, code="chat_not_found")
+            raise refusals.unknown("chat", new.chat_id)
         if row[0] != new.agent_id and not new.any_agent:
-            detail = f"This chat belongs to the agent {row[0]}; start a new one for {new.agent_id}."
-            raise Conflict(detail, code="chat_has_other_agent")
+            raise refusals.other_agent(row[0], new.agent_id)
         (count,) = self._db.one("SELECT count(*) FROM message WHERE chat_id = ?", new.chat_id)
         if count + len(new.history) + 2 > new.limits.messages_max:
-            detail = f"This chat holds {count} messages, which is the most; start a new one."
-            raise Conflict(detail, code="chat_full")
+            raise refusals.chat_full(count)
 
     def _check_message(self, message_id: str) -> None:
         found = self._db.one(
@@ -178,8 +167,7 @@ class AcceptWork:
             self._new.chat_id,
         )
         if found is None:
-            detail = f"There is no message {message_id} in this chat."
-            raise NotFound(detail, code="message_not_found")
+            raise refusals.unknown_message(message_id)
 
     def _insert_chat(self) -> None:
         new = self._new

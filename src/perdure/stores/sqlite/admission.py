@@ -1,29 +1,17 @@
-"""Who may run next: fair among persons, then by age; one request per chat at a time."""
+"""Who may run next in one SQLite file: what is active, and who waits."""
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import time
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 
 from perdure.ports import RunLimits
+from perdure.stores.fairness import Candidate, Person, Ranking
 
 
-class Candidate(NamedTuple):
-    """A waiting request; ordered by age."""
-
-    created_at: float
-    request_id: str
-    agent_id: str
-    user_id: str
-
-
-class Admission:
+class Admission(Ranking):
     """One look at the queue; reads through the given connection only.
 
     Args:
@@ -33,53 +21,28 @@ class Admission:
     """
 
     def __init__(self, connection: apsw.Connection, now: float) -> None:
+        super().__init__()
         self._connection = connection
         self._now = now
-        self.by_user: Counter[str] = Counter()
-        self.by_agent: Counter[str] = Counter()
 
     def pick(self, limits: RunLimits) -> list[Candidate]:
         """Return who fits under the limits, in the order in which they should start."""
         self._count_active()
-        free = limits.running_max - self.by_user.total()
-        picked: list[Candidate] = []
-        if free <= 0:
-            return picked
-        for candidate in self.order(limits.running_per_user_max):
-            cap = limits.running_per_agent_max.get(candidate.agent_id)
-            if cap is not None and self.by_agent[candidate.agent_id] >= cap:
-                continue
-            self.by_agent[candidate.agent_id] += 1
-            picked.append(candidate)
-            if len(picked) == free:
-                break
-        return picked
-
-    def order(self, per_user_max: int | None = None) -> Iterator[Candidate]:
-        """Yield who waits, best first: by rank, then whose turn is longest ago, then by age.
-
-        A person's rank starts after what of theirs runs already, so that one with many questions
-        never stands before one with few. Where all are of one rank they take turns: else who asked
-        thirty questions first would keep a single slot until the last of them.
-        """
-        heap: list[_Place] = []
-        people: list[Any] = self._connection.execute(
-            "SELECT user_id, served_at FROM person WHERE user_id IN (SELECT user_id FROM request"
-            " WHERE status = 'queued' AND dispatched_at IS NULL)",
-        ).fetchall()
-        for user, served_at in people:
-            _push(heap, self.by_user[user] + 1, served_at, self._waiting_of(user))
-        served = itertools.count(time.time())  # later than all who were served before
-        while heap:
-            rank, _, candidate, rest = heapq.heappop(heap)
-            if per_user_max is None or rank <= per_user_max:
-                yield candidate
-                _push(heap, rank + 1, next(served), rest)
+        return self.choose(limits)
 
     def everyone(self) -> Iterator[Candidate]:
         """Yield all who wait, in the order in which they will start as far as is known now."""
         self._count_active()
         return self.order()
+
+    def people(self) -> Iterator[Person]:
+        """Yield who waits."""
+        found: list[Any] = self._connection.execute(
+            "SELECT user_id, served_at FROM person WHERE user_id IN (SELECT user_id FROM request"
+            " WHERE status = 'queued' AND dispatched_at IS NULL)",
+        ).fetchall()
+        for user, served_at in found:
+            yield user, served_at, self._waiting_of(user)
 
     def _count_active(self) -> None:
         found: list[Any] = self._connection.execute(
@@ -103,13 +66,3 @@ class Admission:
         )
         for request_id, agent_id, created_at in mine:
             yield Candidate(created_at, request_id, agent_id, user_id)
-
-
-_Place = tuple[int, float, Candidate, Iterator[Candidate]]
-
-
-def _push(heap: list[_Place], rank: int, served_at: float, waiting: Iterator[Candidate]) -> None:
-    """Put a person's next waiting request on the heap, if there is one."""
-    for candidate in waiting:
-        heapq.heappush(heap, (rank, served_at, candidate, waiting))
-        return

@@ -9,7 +9,7 @@ from perdure.errors import Conflict, NotFound
 from perdure.items import text_of
 from perdure.model import JSON, Chat, Message
 from perdure.ports import NewMessage
-from perdure.stores.sqlite import rows
+from perdure.stores import rows
 from perdure.stores.sqlite.chats import Chats
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from perdure.errors import Conflict, NotFound
 from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
-from perdure.stores.sqlite import cursors, rows
-from perdure.stores.sqlite.transitions import Transitions, unknown
+from perdure.stores import cursors, refusals, rows
+from perdure.stores.sqlite.transitions import Transitions
 
 INDEX_BYTES_PER_STEP = 256 * 1024
 """Text taken into the search index in one transaction: a few milliseconds of work."""
@@ -214,7 +213,7 @@ class Chats(Transitions):
     async def add_feedback(self, feedback: Feedback) -> None:
         def work() -> None:
             if self._get(feedback.request_id).user_id != feedback.user_id:
-                raise NotFound(unknown(feedback.request_id), code="request_not_found")
+                raise refusals.unknown("request", feedback.request_id)
             self.db.all(
                 "INSERT INTO feedback (id, user_id, request_id, trace_id, name, value, rationale,"
                 " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
@@ -259,7 +258,7 @@ class Chats(Transitions):
         output = [item for row in found for item in rows.load(str(row[0]))]
         if item := next((item for item in output if item["id"] == item_id), None):
             return dict(item)
-        raise NotFound(f"There is no item {item_id}.", code="item_not_found")
+        raise refusals.unknown("item", item_id)
 
     async def index(self, bytes_max: int | None = INDEX_BYTES_PER_STEP) -> bool:
         """Take new texts into the search index; tell whether some are left (never with None)."""
@@ -328,8 +327,7 @@ class Chats(Transitions):
             message_id,
         )
         if len(requests) != 1 or answers[0] != 1:
-            detail = "This message is being answered or was answered; send an edited copy instead."
-            raise Conflict(detail, code="message_sent")
+            raise refusals.message_sent()
         return rows.request(requests[0])
 
     def _remove_messages(self, where: str, *values: str) -> None:
@@ -347,8 +345,7 @@ _CHAT = f"SELECT {rows.CHAT} FROM chat WHERE id = ? AND user_id = ? AND deleted_
 
 def _required(found: list[tuple[object, ...]], noun: str, object_id: str) -> tuple[object, ...]:
     if not found:
-        detail = f"There is no {noun} {object_id}."
-        raise NotFound(detail, code=f"{noun}_not_found")
+        raise refusals.unknown(noun, object_id)
     return found[0]
 
 

@@ -1,22 +1,20 @@
-"""Numbered, expand-only changes of the schema, each applied once, in order, in one transaction."""
+"""The schema of a SQLite file, brought up to date: each migration in one transaction."""
 
 from __future__ import annotations
 
-import hashlib
 import time
-from importlib import resources
 from typing import Any
 
 import apsw
 
 from perdure.errors import Unavailable
+from perdure.stores.migrations import Migration, due
+from perdure.stores.migrations import numbered as files
 
 
-def numbered() -> list[tuple[int, str, str]]:
-    """Return the migrations as `(number, name, SQL)`, in order."""
-    folder = resources.files("perdure.stores.sqlite") / "schema"
-    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return [(int(name.split("_")[0]), name, (folder / name).read_text("utf-8")) for name in names]
+def numbered() -> list[Migration]:
+    """Return this adapter's migrations, in order."""
+    return files("perdure.stores.sqlite")
 
 
 def migrate(connection: apsw.Connection) -> int:
@@ -33,19 +31,15 @@ def migrate(connection: apsw.Connection) -> int:
     found: list[Any] = connection.execute("SELECT number, checksum FROM migration").fetchall()
     applied: dict[int, str] = dict(found)
     known = numbered()
-    if applied and max(applied) > known[-1][0]:
-        detail = f"The file has schema {max(applied)}, this program knows {known[-1][0]}: upgrade."
+    newest = known[-1].number
+    if applied and max(applied) > newest:
+        detail = f"The file has schema {max(applied)}, this program knows {newest}: upgrade."
         raise Unavailable(detail, code="schema_too_new")
-    for number, name, sql in known:
-        checksum = hashlib.sha256(sql.encode()).hexdigest()
-        if number not in applied:
-            with connection:
-                connection.execute(sql).fetchall()
-                connection.execute(
-                    "INSERT INTO migration VALUES (?, ?, ?, ?)",
-                    (number, name, checksum, time.time()),
-                )
-        elif applied[number] != checksum:
-            detail = f"The applied migration {name} differs from this program's."
-            raise Unavailable(detail, code="schema_changed")
-    return known[-1][0]
+    for migration in due(known, applied):
+        with connection:
+            connection.execute(migration.sql).fetchall()
+            connection.execute(
+                "INSERT INTO migration VALUES (?, ?, ?, ?)",
+                (migration.number, migration.name, migration.checksum, time.time()),
+            )
+    return newest

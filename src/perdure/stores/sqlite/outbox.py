@@ -6,7 +6,7 @@ import time
 
 from perdure.errors import NotFound
 from perdure.model import Webhook
-from perdure.stores.sqlite import rows
+from perdure.stores import rows
 from perdure.stores.sqlite.transitions import Transitions
 
 DUE = "due_at IS NOT NULL AND due_at <= ?"

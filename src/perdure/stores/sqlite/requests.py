@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import apsw
 
-from perdure.errors import Gone, NotFound
+from perdure.errors import Gone
 from perdure.events import Builder, Closing, rebuild
 from perdure.fold import fold
 from perdure.model import JSON, Request, Status, new_id
@@ -20,14 +20,12 @@ from perdure.ports import (
     Slice,
     Verdict,
 )
-from perdure.stores.sqlite import cursors, rows
+from perdure.stores import cursors, refusals, rows
+from perdure.stores.pacing import DELIVERY_WAIT_MAX_S, backoff_s
 from perdure.stores.sqlite.acceptance import AcceptWork
 from perdure.stores.sqlite.admission import Admission
 from perdure.stores.sqlite.database import translate
-from perdure.stores.sqlite.transitions import Transitions, unknown
-
-DELIVERY_WAIT_MAX_S = 300.0
-BACKOFF_MAX_S = 60.0
+from perdure.stores.sqlite.transitions import Transitions
 
 
 class Requests(Transitions):
@@ -184,7 +182,7 @@ class Requests(Transitions):
                 failure = verdict(request)
                 if failure is None:
                     # A restart of the whole process is pacing enough.
-                    later = None if dead else now + _backoff(request.crashes)
+                    later = None if dead else now + backoff_s(request.crashes)
                     self._requeue(request.id, "worker_lost", request.crashes, later)
                 else:
                     self.db.all(
@@ -305,7 +303,7 @@ class Requests(Transitions):
         def work() -> None:
             request = self._get(request_id)
             if request.user_id != user_id:
-                raise NotFound(unknown(request_id), code="request_not_found")
+                raise refusals.unknown("request", request_id)
             if not request.status.terminal:
                 self._end(request_id, Status.CANCELLED)
             self._forget(request_id)
@@ -324,8 +322,3 @@ class Requests(Transitions):
             " GROUP BY status",
         )
         return {"queued": 0, "streaming": 0} | dict(found)
-
-
-def _backoff(crashes: int) -> float:
-    """Return how long to wait after the n-th lost worker: at once, then 2, 4 … seconds."""
-    return 0.0 if crashes <= 1 else min(BACKOFF_MAX_S, 2.0 ** (crashes - 1))

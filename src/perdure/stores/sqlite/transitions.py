@@ -11,12 +11,11 @@ from collections.abc import Sequence
 
 import apsw
 
-from perdure.errors import NotFound
 from perdure.events import Builder, Closing
 from perdure.fold import fold
 from perdure.model import Failure, Message, Request, Status, new_id
 from perdure.ports import Append
-from perdure.stores.sqlite import rows
+from perdure.stores import refusals, rows
 from perdure.stores.sqlite.database import Database
 from perdure.stores.sqlite.log import Log
 
@@ -167,14 +166,14 @@ class Transitions:
         """Return a request as this transaction sees it."""
         row = self.db.one(f"SELECT {rows.REQUEST} FROM request WHERE id = ?", request_id)
         if row is None:
-            raise NotFound(unknown(request_id), code="request_not_found")
+            raise refusals.unknown("request", request_id)
         return self._numbered(rows.request(row))
 
     def _seen(self, request_id: str, user_id: str | None = None) -> Request:
         """Return a request as committed, if it is the person's."""
         found = self.db.look(f"SELECT {rows.REQUEST} FROM request WHERE id = ?", request_id)
         if not found or (user_id is not None and found[0][2] != user_id):
-            raise NotFound(unknown(request_id), code="request_not_found")
+            raise refusals.unknown("request", request_id)
         return rows.request(found[0])
 
     def _numbered(self, request: Request) -> Request:
@@ -185,8 +184,3 @@ class Transitions:
 
     def _exists(self, where: str, *values: apsw.SQLiteValue) -> bool:
         return bool(self.db.look(f"SELECT 1 FROM request WHERE {where} LIMIT 1", *values))
-
-
-def unknown(request_id: str) -> str:
-    """Return what is said of an id that names no request of the person."""
-    return f"There is no request {request_id}."

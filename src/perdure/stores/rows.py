@@ -1,13 +1,15 @@
-"""Rows of the tables as the nouns of `perdure.model`, and back."""
+"""Rows of the tables as the nouns of `perdure.model`, and back; the same for all SQL adapters."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import apsw
 import msgspec
 
 from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Webhook
+
+Row = Sequence[Any]
 
 REQUEST = (
     "id, chat_id, user_id, agent_id, user_message_id, message_id, status, created_at,"
@@ -39,9 +41,8 @@ def load(text: str | None) -> Any:
     return None if text is None else msgspec.json.decode(text)
 
 
-def request(row: apsw.SQLiteValues) -> Request:
-    """Make a request of the columns `REQUEST`; its number is that of the file's segments."""
-    r: Any = row
+def request(r: Row) -> Request:
+    """Make a request of the columns `REQUEST`; its number is that of the row."""
     return Request(
         id=r[0],
         chat_id=r[1],
@@ -71,9 +72,8 @@ def request(row: apsw.SQLiteValues) -> Request:
     )
 
 
-def message(row: apsw.SQLiteValues) -> Message:
+def message(r: Row) -> Message:
     """Make a message of the columns `MESSAGE`."""
-    r: Any = row
     parts: list[JSON] | None = load(r[5])
     return Message(
         id=r[0],
@@ -88,9 +88,8 @@ def message(row: apsw.SQLiteValues) -> Message:
     )
 
 
-def chat(row: apsw.SQLiteValues) -> Chat:
+def chat(r: Row) -> Chat:
     """Make a chat of the columns `CHAT`."""
-    r: Any = row
     return Chat(
         id=r[0],
         user_id=r[1],
@@ -112,9 +111,8 @@ def chat(row: apsw.SQLiteValues) -> Chat:
     )
 
 
-def feedback(row: apsw.SQLiteValues) -> Feedback:
+def feedback(r: Row) -> Feedback:
     """Make a verdict of the columns `FEEDBACK`."""
-    r: Any = row
     return Feedback(
         id=r[0],
         user_id=r[1],
@@ -127,9 +125,8 @@ def feedback(row: apsw.SQLiteValues) -> Feedback:
     )
 
 
-def webhook(row: apsw.SQLiteValues) -> Webhook:
+def webhook(r: Row) -> Webhook:
     """Make a webhook of the columns `WEBHOOK`."""
-    r: Any = row
     return Webhook(
         id=r[0],
         request_id=r[1],

