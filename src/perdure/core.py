@@ -15,6 +15,7 @@ from perdure.reconcile import Reconciler
 from perdure.runner import Runner
 from perdure.settings import Settings
 from perdure.tail import Tails
+from perdure.webhooks import Delivery
 
 
 class Core:
@@ -53,6 +54,8 @@ class Core:
             limits=limits,
             message_bytes_max=settings.limits.message_bytes_max,
         )
+        self.acceptance.notify = bool(settings.webhooks.url)
+        self.webhooks = Delivery(store, settings.webhooks)
         self.tails = Tails(store, bus)
         self.journal = Journal(store, bus)
         self.runner = Runner(
@@ -87,6 +90,7 @@ class Core:
         self.journal.start()
         self.runner.start()
         self.reconciler.start()
+        self.webhooks.start()
         self.dispatch.ring()
 
     async def drain(self) -> None:
@@ -110,6 +114,7 @@ class Core:
         """Drain, then let go of everything."""
         await self.drain()
         await self.reconciler.close()
+        await self.webhooks.close()
         await self.journal.close()
         await self.tails.close()
         for agent in self.agents.values():

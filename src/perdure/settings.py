@@ -6,6 +6,7 @@ Unknown keys and variables stop the start. Units come last in a name.
 
 from __future__ import annotations
 
+import base64
 import os
 import tomllib
 from pathlib import Path
@@ -104,6 +105,29 @@ class Auth(Section):
         default=[],
         description="Host names for browsers beside loopback; empty = any in mode `proxy`.",
     )
+
+
+class Webhooks(Section):
+    """Telling the end of each request to an address of yours."""
+
+    url: str = Field(default="", description="Where to; empty = nobody is told.")
+    secret: str = Field(
+        default="",
+        repr=False,
+        description="What signs them (`whsec_…`); several, separated by spaces, while you rotate.",
+    )
+    timeout_s: Seconds = Field(default=15, description="Length of one try.")
+    give_up_hours: Seconds = Field(
+        default=72, description="Age at which one becomes a dead letter."
+    )
+    allow_private: bool = Field(
+        default=False, description="Let `url` lead into a private network or to this machine."
+    )
+
+    @property
+    def secrets(self) -> list[str]:
+        """All secrets that sign."""
+        return self.secret.split()
 
 
 class AgentSettings(Section):
@@ -205,6 +229,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     retention: Retention = Retention()
     auth: Auth = Auth()
+    webhooks: Webhooks = Webhooks()
     agents: dict[str, AgentSettings] = {}
 
     @property
@@ -310,6 +335,8 @@ def _check(settings: Settings) -> None:
     if settings.bus_url not in ("", "inprocess://"):
         detail = "bus_url: only the in-process bus is supported by this version; leave it empty."
         raise SettingsError(detail)
+    if settings.webhooks.url:
+        _check_webhooks(settings.webhooks)
     loopback = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
     if settings.auth.mode == "none" and not loopback and not settings.auth.allow_open:
         detail = (
@@ -317,3 +344,20 @@ def _check(settings: Settings) -> None:
             "Listen on 127.0.0.1, use auth.mode = proxy, or set auth.allow_open = true."
         )
         raise SettingsError(detail)
+
+
+def _check_webhooks(webhooks: Webhooks) -> None:
+    """Refuse an address that is none, and unsigned or wrongly signed webhooks."""
+    if not webhooks.url.startswith(("https://", "http://")):
+        detail = "webhooks.url must begin with https:// or http://."
+        raise SettingsError(detail)
+    if not webhooks.secrets:
+        detail = "webhooks.secret is missing: receivers could not tell whom a webhook is from."
+        raise SettingsError(detail)
+    for secret in webhooks.secrets:
+        plain = secret.removeprefix("whsec_")
+        try:
+            base64.b64decode(plain if plain != secret else "", validate=True)
+        except ValueError:
+            detail = "webhooks.secret: what follows whsec_ must be base64."
+            raise SettingsError(detail) from None

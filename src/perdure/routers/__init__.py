@@ -23,6 +23,7 @@ from perdure.routers import (
     sockets,
     streams,
     v1,
+    webhooks,
 )
 from perdure.routers.guard import Guard
 
@@ -41,8 +42,9 @@ def include(app: FastAPI, *, with_home: bool = True) -> None:
     app.add_middleware(Guard)
     problems.install(app)
     app.router.redirect_slashes = False
-    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, ai_sdk):
+    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, webhooks):
         app.include_router(module.router)
+    app.include_router(ai_sdk.router)
     app.include_router(v1.router)
     for module in (agents, health, docs, *([home] if with_home else [])):
         app.include_router(module.router)
