@@ -42,6 +42,9 @@ class Delivery:
 
     """
 
+    first_s = FIRST_S
+    """How long to wait after the first try; twice as long after each further one."""
+
     def __init__(self, outbox: Outbox, settings: Webhooks) -> None:
         self._outbox = outbox
         self._settings = settings
@@ -84,7 +87,8 @@ class Delivery:
         if error is None:
             await self._outbox.settle_webhook(webhook.id)
             return
-        retry_s = retry_after(webhook, time.time(), self._settings.give_up_hours * 3600)
+        give_up_s = self._settings.give_up_hours * 3600
+        retry_s = retry_after(webhook, time.time(), give_up_s, self.first_s)
         log.warning("webhook %s was not taken: %s", webhook.id, error)
         await self._outbox.settle_webhook(webhook.id, error=error[:500], retry_s=retry_s)
 
@@ -134,9 +138,11 @@ def sign(secret: str, webhook_id: str, timestamp: int, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
-def retry_after(webhook: Webhook, now: float, give_up_s: float) -> float | None:
+def retry_after(
+    webhook: Webhook, now: float, give_up_s: float, first_s: float = FIRST_S
+) -> float | None:
     """Return the seconds to wait after a failed try, with jitter; None = it is too old."""
-    delay = min(LONGEST_S, FIRST_S * FACTOR ** (webhook.attempts - 1))
+    delay = min(LONGEST_S, first_s * FACTOR ** (webhook.attempts - 1))
     delay *= random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, keeps no secret
     return None if now + delay > webhook.created_at + give_up_s else delay
 

@@ -99,13 +99,13 @@ def accepted_by_the_old_client(body: bytes, headers: dict[str, str]) -> str:
     return done.stdout.strip()
 
 
-async def test_what_was_not_taken_is_tried_again_with_the_same_id_and_body(tmp_path, monkeypatch):
+async def test_what_was_not_taken_is_tried_again_with_the_same_id_and_body(tmp_path):
     """Redirects are refusals too; time and signature are new."""
-    monkeypatch.setattr("perdure.webhooks.FIRST_S", 0.01)
     async with (
         receiving(500, 302) as receiver,
         serving(tmp_path, webhooks=telling(receiver)) as served,
     ):
+        served.core.webhooks.first_s = 0.01
         await served.asked_and_ended()
         await receiver.until(3)
 
