@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -121,6 +121,18 @@ def retry_hint() -> bytes:
     return b"retry: %d\n\n" % random.randint(500, 3000)  # noqa: S311 no secret
 
 
+Chunks = Callable[[Batch], bytes]
+
+
+def chunk(piece: bytes) -> bytes:
+    """Return a piece of a body as an HTTP chunk."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+def _one_chunk(batch: Batch) -> bytes:
+    return chunk(batch.sse())
+
+
 class Outlet:
     """Where a stream's bytes go, and the clock of who takes them.
 
@@ -143,6 +155,7 @@ class Outlet:
         self._send = send
         extensions = scope.get("extensions") or {}
         self._transport: asyncio.WriteTransport | None = extensions.get("perdure.transport")
+        self._chunks: Chunks = _one_chunk
 
     async def put(self, piece: bytes) -> bool:
         """Send a piece, waiting for a slow reader; False: the reader has gone away."""
@@ -155,10 +168,14 @@ class Outlet:
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         return True
 
-    async def listen(self, reader: Reader, idle_s: float) -> bool:
-        """Let new batches go straight to the socket, as long as it takes them; True: none came."""
+    async def listen(self, reader: Reader, idle_s: float, chunks: Chunks | None = None) -> bool:
+        """Let new batches go straight to the socket, as long as it takes them; True: none came.
+
+        `chunks` makes HTTP chunks of a batch; one of its shared frames by default.
+        """
         if self._transport is None:
             return False
+        self._chunks = chunks or _one_chunk
         self._look_at = 0.0
         self.deadline.reschedule(self.window_end)
         return await reader.listen(self._write, idle_s)
@@ -172,8 +189,7 @@ class Outlet:
             or transport.get_write_buffer_size() > WRITE_BUFFER_BYTES
         ):
             return False
-        frames: bytes = batch.sse()
-        transport.write(b"%x\r\n%b\r\n" % (len(frames), frames))
+        transport.write(self._chunks(batch))
         return True
 
     def abort(self) -> None:
