@@ -112,9 +112,11 @@ def _agent(agent_id: str, agent: Agent | Callable[..., Any]) -> Agent:
     if isinstance(agent, Agent):
         return agent
     about = python.about(agent)
+    handler = PythonHandler(agent)
     return Agent(
         id=agent_id,
-        handler=PythonHandler(agent),
+        handler=handler,
+        recovery="continue" if handler.can_continue else "restart",
         name=about.name,
         description=about.description,
         examples=about.examples,
@@ -143,8 +145,9 @@ def _configured(agent_id: str, wanted: AgentSettings) -> Agent:
 def _recovery(
     agent_id: str, wanted: AgentSettings, handler: Handler
 ) -> Literal["restart", "continue", "fail"]:
-    """Return the policy: who runs in the background upstream goes on unless told otherwise."""
-    if wanted.upstream_background and "recovery" not in wanted.model_fields_set:
+    """Return the policy: who can go on without being told how does, unless told otherwise."""
+    able = wanted.upstream_background or (wanted.handler == "python" and handler.can_continue)
+    if able and "recovery" not in wanted.model_fields_set:
         return "continue"
     if wanted.recovery == "continue" and not handler.can_continue:
         detail = (

@@ -16,6 +16,7 @@ from perdure.reconcile import Reconciler
 from perdure.runner import Runner
 from perdure.settings import Settings
 from perdure.tail import Tails
+from perdure.webhooks import Delivery
 
 
 class Core:
@@ -58,6 +59,8 @@ class Core:
             limits=limits,
             message_bytes_max=settings.limits.message_bytes_max,
         )
+        self.acceptance.notify = bool(settings.webhooks.url)
+        self.webhooks = Delivery(store, settings.webhooks)
         self.tails = Tails(store, bus)
         self.journal = Journal(store, bus)
         self.runner = Runner(
@@ -105,6 +108,7 @@ class Core:
         if self.heartbeat is not None:
             self.heartbeat.start()
         self.reconciler.start()
+        self.webhooks.start()
         self.dispatch.ring()
 
     async def drain(self) -> None:
@@ -130,6 +134,7 @@ class Core:
         if self.heartbeat is not None:
             await self.heartbeat.close()
         await self.reconciler.close()
+        await self.webhooks.close()
         await self.journal.close()
         await self.tails.close()
         await self.queue.close()

@@ -62,8 +62,7 @@ class Batch(msgspec.Struct, gc=False):
     def http_chunk(self) -> bytes:
         """Return the SSE frames as one chunk of an HTTP/1.1 body."""
         if self._chunk is None:
-            frames = self.sse()
-            self._chunk = b"%x\r\n%b\r\n" % (len(frames), frames)
+            self._chunk = http_chunk(self.sse())
         return self._chunk
 
     def since(self, number: int) -> Batch:
@@ -71,6 +70,11 @@ class Batch(msgspec.Struct, gc=False):
         if number <= self.first:
             return self
         return Batch(number, self.events[number - self.first :], ended=self.ended)
+
+
+def http_chunk(piece: bytes) -> bytes:
+    """Return a piece of a body as an HTTP/1.1 chunk."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
 def _frame(number: int, event: bytes) -> bytes:

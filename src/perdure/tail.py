@@ -14,10 +14,10 @@ from contextlib import contextmanager
 
 from perdure.errors import NotFound, PerdureError
 from perdure.ports import Bus, RequestStore
-from perdure.reader import Batch, Drained, Reader, Sink, Tail, unknown
+from perdure.reader import Batch, Drained, Reader, Sink, Tail, http_chunk, unknown
 from perdure.snapshot import Snapshot, Snapshots
 
-__all__ = ["Batch", "Drained", "Reader", "Sink", "Snapshot", "Tails"]
+__all__ = ["Batch", "Drained", "Reader", "Sink", "Snapshot", "Tails", "http_chunk"]
 
 log = logging.getLogger("perdure.tail")
 

@@ -105,7 +105,7 @@ async def test_a_partial_answer_is_gone_on_with(tmp_path, style):
             await server.start()
             assert (await person.ended(request_id))["final_response"] == WHOLE
             check_prefilled(upstream.calls[1].body, style)
-            dropping = {"chunks": 9, "drop_at": 5, "fail_times": 1}
+            dropping = {"chunks": 9, "drop_at": 5, "fail_times": 1, "rate": 30}
             again = await person.ask(json.dumps(dropping))
             now = await person.ended(again)
             assert now["final_response"] == "".join(f"w{n} " for n in range(9))

@@ -23,6 +23,8 @@ db = typer.Typer(
     help="Look after the database; a SQLite file only while no server runs.", no_args_is_help=True
 )
 app.add_typer(db, name="db")
+hooks = typer.Typer(help="Look after webhooks that tell the end of answers.", no_args_is_help=True)
+app.add_typer(hooks, name="webhooks")
 
 
 class Status(StrEnum):
@@ -230,6 +232,32 @@ def settings_table() -> None:
     from perdure.cli import settings_page
 
     print(settings_page.table())
+
+
+@hooks.command("list")
+def webhooks(
+    dead: Annotated[  # noqa: FBT002  # a flag of the command line
+        bool,
+        typer.Option("--dead", help="Only those that were given up."),
+    ] = False,
+    as_json: AsJson = False,  # noqa: FBT002  # a flag of the command line
+    url: Url = LOCAL,
+) -> None:
+    """List webhooks, newest first."""
+    from perdure.cli import listing
+
+    raise typer.Exit(listing.webhooks(url, dead=dead, as_json=as_json))
+
+
+@hooks.command("redeliver")
+def redeliver(
+    webhook_id: Annotated[str, typer.Argument(help="The webhook's id, evt_…")],
+    url: Url = LOCAL,
+) -> None:
+    """Deliver a webhook again, whatever became of it."""
+    from perdure.cli import listing
+
+    raise typer.Exit(listing.redeliver(url, webhook_id))
 
 
 @db.command("upgrade")

@@ -53,6 +53,30 @@ def agents(url: str, *, as_json: bool) -> int:
     return ExitCode.OK
 
 
+def webhooks(url: str, *, dead: bool, as_json: bool) -> int:
+    """Show webhooks, newest first; `dead`: only those that were given up."""
+    page = _get(url, f"/api/webhooks?{urlencode({'dead': str(dead).lower()})}")
+    found: list[JSON] = page["webhooks"]
+    if as_json:
+        print(json.dumps(page, ensure_ascii=False))
+    else:
+        keys = ("id", "type", "request_id", "state", "attempts", "error")
+        _table(list(keys), [[escape(str(w[key] or "")) for key in keys] for w in found])
+    return ExitCode.OK
+
+
+def redeliver(url: str, webhook_id: str) -> int:
+    """Have a webhook delivered again, whatever became of it."""
+    asyncio.run(_redeliver(url, webhook_id))
+    print(f"{webhook_id} is due now.")
+    return ExitCode.OK
+
+
+async def _redeliver(url: str, webhook_id: str) -> None:
+    async with Remote(url) as server:
+        await server.call("POST", f"/api/webhooks/{webhook_id}/redeliver")
+
+
 def cancel(url: str, request_id: str, *, as_json: bool) -> int:
     """Stop an answer and say which state won; 0 when it is cancelled, 1 when it ended before."""
     state = asyncio.run(_cancel(url, request_id))

@@ -24,6 +24,7 @@ from perdure.routers import (
     streams,
     ui,
     v1,
+    webhooks,
 )
 from perdure.routers.guard import Guard
 
@@ -42,8 +43,9 @@ def include(app: FastAPI, *, with_ui: bool = True) -> None:
     app.add_middleware(Guard)
     problems.install(app)
     app.router.redirect_slashes = False
-    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, ai_sdk):
+    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, webhooks):
         app.include_router(module.router)
+    app.include_router(ai_sdk.router)
     app.include_router(v1.router)
     for module in (agents, health, docs):
         app.include_router(module.router)

@@ -24,9 +24,10 @@ def is_ai_sdk(path: str) -> bool:
 
 
 def place_of(connection: HTTPConnection) -> str:
-    """Return a call's path, with the dialect that it asks for."""
+    """Return a call's path within this application, with the dialect that it asks for."""
     dialect = connection.query_params.get("dialect")
-    return connection.url.path + (ORIGIN if dialect == "agent-events" else "")
+    path = connection.scope["path"].removeprefix(connection.scope.get("root_path", ""))
+    return str(path) + (ORIGIN if dialect == "agent-events" else "")
 
 
 def is_origin(place: str) -> bool:

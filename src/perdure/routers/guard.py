@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perdure.errors import Invalid, Refused
-from perdure.routers import problems
+from perdure.routers import dialects, problems
 from perdure.settings import Auth, Settings
 
 log = logging.getLogger("perdure.http")
@@ -83,12 +84,18 @@ class Guard:
             await send(message)
 
         try:
-            answer = self.app if refusal is None else problems.response(refusal, path=scope["path"])
+            answer = (
+                self.app
+                if refusal is None
+                else problems.response(refusal, path=dialects.place_of(HTTPConnection(scope)))
+            )
             await answer(scope, receive, adorned)
         except Exception:
             log.exception("%s %s broke, x-request-id %s", scope["method"], scope["path"], call_id)
             if not started:
-                await problems.internal(scope["path"])(scope, receive, adorned)
+                await problems.internal(dialects.place_of(HTTPConnection(scope)))(
+                    scope, receive, adorned
+                )
 
 
 def _call_id(headers: Mapping[str, str]) -> str:

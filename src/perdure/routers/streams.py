@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -121,6 +121,9 @@ def retry_hint() -> bytes:
     return b"retry: %d\n\n" % random.randint(500, 3000)  # noqa: S311 no secret
 
 
+Chunks = Callable[[Batch], bytes]
+
+
 class Outlet:
     """Where a stream's bytes go, and the clock of who takes them.
 
@@ -132,6 +135,7 @@ class Outlet:
     """
 
     __slots__ = (
+        "_chunks",
         "_leaving",
         "_look_at",
         "_loop",
@@ -154,6 +158,7 @@ class Outlet:
         self._send = send
         extensions = scope.get("extensions") or {}
         self._transport: asyncio.WriteTransport | None = extensions.get("perdure.transport")
+        self._chunks: Chunks = Batch.http_chunk
 
     async def put(self, piece: bytes) -> bool:
         """Send a piece, waiting for a slow reader; False: the reader has gone away."""
@@ -166,10 +171,14 @@ class Outlet:
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         return True
 
-    async def listen(self, reader: Reader, idle_s: float) -> bool:
-        """Let new batches go straight to the socket, as long as it takes them; True: none came."""
+    async def listen(self, reader: Reader, idle_s: float, chunks: Chunks | None = None) -> bool:
+        """Let new batches go straight to the socket, as long as it takes them; True: none came.
+
+        `chunks` makes HTTP chunks of a batch; one of its shared frames by default.
+        """
         if self._transport is None:
             return False
+        self._chunks = chunks or Batch.http_chunk
         self._look_at = 0.0
         self.deadline.reschedule(self.window_end)
         return await reader.listen(self._write, idle_s)
@@ -183,7 +192,7 @@ class Outlet:
             or transport.get_write_buffer_size() > WRITE_BUFFER_BYTES
         ):
             return False
-        transport.write(batch.http_chunk())
+        transport.write(self._chunks(batch))
         return True
 
     def abort(self) -> None:

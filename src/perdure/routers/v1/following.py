@@ -11,7 +11,7 @@ from perdure import model
 from perdure.core import Core
 from perdure.errors import NotFound
 from perdure.routers.streams import KEEPALIVE, EventStream, Outlet, left, patience_s
-from perdure.tail import Batch, Reader
+from perdure.tail import Batch, Reader, http_chunk
 from perdure.wire import kind_bytes
 
 DONE = b"data: [DONE]\n\n"
@@ -45,7 +45,8 @@ class ResponseStream(EventStream):
         idle_s = patience_s(self.core)
         with self.core.tails.reader(self.row.id, self.after) as reader:
             while not reader.ended:
-                batch = await reader.read(idle_s)
+                idle = await outlet.listen(reader, idle_s, _chunks)
+                batch = None if idle else await reader.read(idle_s)
                 if not await self._put(outlet, reader, batch):
                     return False
         return await outlet.put(DONE)
@@ -57,6 +58,10 @@ class ResponseStream(EventStream):
             if not await outlet.put(frame(event)):
                 return False
         return True
+
+
+def _chunks(batch: Batch) -> bytes:
+    return b"".join(http_chunk(frame(event)) for event in batch.events)
 
 
 def frame(event: bytes) -> bytes:

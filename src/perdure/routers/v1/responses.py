@@ -75,7 +75,7 @@ async def cancel(core: Running, person: Who, response_id: str) -> Response:
     row = await _found(core, response_id, person.user_id)
     row = await core.acceptance.cancel(row.id, person.user_id)
     if row.status is Status.COMPLETED:
-        raise Invalid("Cannot cancel a completed response.", code="invalid_request_error")
+        raise Invalid("Cannot cancel a completed response.", code="response_completed")
     return await shown_response(core, row)
 
 

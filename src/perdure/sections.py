@@ -1,0 +1,202 @@
+"""The sections of the settings: one class per table of `perdure.toml`, units last in a name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_settings import NoDecode
+
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1024)]
+Seconds = Annotated[float, Field(gt=0)]
+SecondsOrNever = Annotated[float, Field(ge=0)]
+
+
+def _split(value: object) -> object:
+    """Let a variable give a list as `a,b` or as JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return msgspec.json.decode(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
+Strings = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are refused, values do not change after the start."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(Section):
+    """How much at once, how large. Over a running limit requests wait; over a queue's: 429."""
+
+    running_max: Count = Field(default=500, description="Answers produced at once, in total.")
+    running_per_user_max: Count = Field(
+        default=100, description="Answers produced at once, per person."
+    )
+    queued_max: Count = Field(
+        default=5000, description="Requests that may wait, in total; over it: 429."
+    )
+    queued_per_user_max: Count = Field(
+        default=500, description="Requests that may wait, per person."
+    )
+    message_bytes_max: Bytes = Field(
+        default=1_000_000, description="Size of one message's text, UTF-8."
+    )
+    body_bytes_max: Bytes = Field(default=4_000_000, description="Size of one HTTP request body.")
+    answer_bytes_max: Bytes = Field(
+        default=4_000_000, description="Size of one answer's text, UTF-8."
+    )
+    messages_max: Count = Field(default=10_000, description="Messages that one chat may hold.")
+
+
+class Retention(Section):
+    """How long things are kept; 0 = for ever."""
+
+    events_hours: SecondsOrNever = Field(default=24, description="Event logs of finished answers.")
+    requests_days: SecondsOrNever = Field(
+        default=0, description="Finished requests (their messages stay)."
+    )
+    chats_days: SecondsOrNever = Field(default=0, description="Chats without activity.")
+
+
+class Auth(Section):
+    """Who is asking."""
+
+    mode: Literal["none", "proxy"] = Field(
+        default="none",
+        description="`none`: one person, loopback only. `proxy`: a trusted proxy's headers.",
+    )
+    trusted_proxies: Strings = Field(
+        default=["127.0.0.1", "::1"],
+        description="Addresses or networks whose `X-Forwarded-User` is believed.",
+    )
+    allow_open: bool = Field(
+        default=False,
+        description="Let mode `none` listen on an address that others can reach.",
+    )
+    allowed_hosts: Strings = Field(
+        default=[],
+        description="Host names for browsers beside loopback; empty = any in mode `proxy`.",
+    )
+
+
+class Ui(Section):
+    """The chat page at `/`."""
+
+    enabled: bool = Field(
+        default=True, description="Serve the chat page where it is built in; else a small one."
+    )
+    name: str = Field(default="Perdure", max_length=60, description="What the product is called.")
+    logo: Path | None = Field(default=None, description="Its picture: an SVG, PNG or WebP file.")
+    accent: str = Field(
+        default="",
+        pattern=r"^(#[0-9a-fA-F]{6})?$",
+        description="Its colour, `#rrggbb`; shades that can be read are derived from it.",
+    )
+    trace_url: str = Field(
+        default="",
+        pattern=r"^(https?://.*\{trace_id\}.*)?$",
+        description="Address of a trace's page, with `{trace_id}` in it.",
+    )
+
+
+class Postgres(Section):
+    """How PostgreSQL is used; where it is says `store_url`."""
+
+    connections_max: Count = Field(
+        default=10, description="Connections of one process, beside two for running answers."
+    )
+    prepared_statements: bool = Field(
+        default=True, description="Off behind a pooler in transaction mode (PgBouncer)."
+    )
+    password_from: str = Field(
+        default="",
+        description="`module:function` that returns a fresh password for each new connection.",
+    )
+
+
+class Worker(Section):
+    """A worker process: `perdure worker`."""
+
+    concurrency: Count = Field(default=100, description="Answers that one worker produces at once.")
+    silent_max_s: Seconds = Field(
+        default=60,
+        description="A worker whose loop is stuck, or that hears nothing of waiting work, exits.",
+    )
+
+
+class Webhooks(Section):
+    """Telling the end of each request to an address of yours."""
+
+    url: str = Field(default="", description="Where to; empty = nobody is told.")
+    secret: str = Field(
+        default="",
+        repr=False,
+        description="What signs them (`whsec_…`); several, separated by spaces, while you rotate.",
+    )
+    timeout_s: Seconds = Field(default=15, description="Length of one try.")
+    give_up_hours: Seconds = Field(
+        default=72, description="Age at which one becomes a dead letter."
+    )
+    allow_private: bool = Field(
+        default=False, description="Let `url` lead into a private network or to this machine."
+    )
+
+    @property
+    def secrets(self) -> list[str]:
+        """All secrets that sign."""
+        return self.secret.split()
+
+
+class AgentSettings(Section):
+    """One agent: which handler, where, how patient."""
+
+    handler: Literal["openai", "responses", "anthropic", "python", "guide"] = Field(
+        default="openai", description="The dialect."
+    )
+    name: str = Field(default="", description="Shown name; the id when empty.")
+    description: str = Field(default="", description="One sentence for the agent picker.")
+    examples: Strings = Field(default=[], description="Example questions.")
+    base_url: str = Field(default="", description="The agent's server, up to `/v1`.")
+    model: str = Field(default="", description="The model's name there.")
+    api_key_env: str = Field(default="", description="The variable that holds the key.")
+    headers: dict[str, str] = Field(default={}, description="Further request headers.")
+    params: dict[str, Any] = Field(
+        default={}, description="Further body keys (temperature …); they win over a caller's."
+    )
+    module: str = Field(default="", description="`python`: `package.module:function`.")
+    words_per_s: Seconds = Field(default=12.0, description="`guide`: its reading pace.")
+    recovery: Literal["restart", "continue", "fail"] = Field(
+        default="restart",
+        description="After a lost worker or a dropped call: anew, go on behind it, or keep it.",
+    )
+    continue_style: Literal["", "vllm", "prefix", "assistant_prefill"] = Field(
+        default="",
+        description="`openai`, `recovery = continue`: how the server goes on with a partial.",
+    )
+    upstream_background: bool = Field(
+        default=False,
+        description="`responses`: run in the server's background mode, re-attach after a crash.",
+    )
+    attempts_max: Count = Field(
+        default=3,
+        description="Lost workers and dropped calls before the request fails.",
+    )
+    running_max: Count | None = Field(default=None, description="Answers of this agent at once.")
+    first_byte_timeout_s: Seconds = Field(
+        default=300, description="Silence allowed before the answer."
+    )
+    idle_timeout_s: Seconds = Field(default=120, description="Silence allowed within the answer.")
+    total_timeout_s: Seconds = Field(
+        default=3600, description="Length of one run, retries included."
+    )
+    retry_total_s: SecondsOrNever = Field(
+        default=60, description="Retrying before the first delta."
+    )
