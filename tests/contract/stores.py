@@ -55,6 +55,10 @@ class Harness(Protocol):
         """Open it again as if the process had been killed just now."""
         ...
 
+    async def tamper(self, sql: str) -> None:
+        """Run a statement behind the store's back, which any adapter's tables understand."""
+        ...
+
 
 class SqliteHarness:
     """A file in a folder; a crash leaves the files behind as they are at that instant."""
@@ -78,6 +82,11 @@ class SqliteHarness:
         self.store = self._made()
         await self.store.open()
         await old.close()
+
+    async def tamper(self, sql: str) -> None:
+        assert isinstance(self.store, SqliteStore)
+        db = self.store.db
+        await db.write(lambda: db.all(sql))
 
     def _path(self) -> Path:
         return self._folder / f"life-{self._lives}" / "perdure.db"
@@ -119,6 +128,9 @@ class PostgresHarness:
         old, self.store = self.store, self._made()
         await old.close()
         await self.store.open()
+
+    async def tamper(self, sql: str) -> None:
+        await databases.rows(self.url, sql)
 
     def _made(self) -> PostgresStore:
         return self._kind(Access(url=self.url))

@@ -10,6 +10,7 @@ import pytest
 
 from perdure.errors import Unavailable
 from perdure.model import Status
+from perdure.ports import NewMessage
 from perdure.stores.postgres import Access, PostgresStore, database, words
 from tests import databases
 from tests.contract.stores import RUN, Pen, ask, begin, complete, question, sound, take, whole
@@ -187,6 +188,9 @@ async def test_a_commit_whose_answer_was_lost_counts_once(url):
     assert (await store.accept(new)).request.id == new.id
     assert (await store.accept(question())).request.status is Status.QUEUED
     assert (await store.counts())["queued"] == 2
+    chat = await store.create_chat("ann", "guide", "t")
+    (added,) = await store.add_messages(chat.id, "ann", [NewMessage("msg_once", "user", "x")])
+    assert await store.messages(chat.id, "ann") == [added]
     store.db.__class__ = plain
     pen = Pen(await take(store, new.id))
     store.db.__class__ = LosesCommits

@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack
 import msgspec
 import pytest
 
+from perdure.errors import Unavailable
 from perdure.model import Status
-from perdure.ports import RunLimits
-from perdure.stores.postgres import Access, PostgresStore, admission
+from perdure.ports import NewMessage, RunLimits
+from perdure.stores.postgres import Access, PostgresStore, acceptance, admission
 from tests import databases
 from tests.contract.stores import (
     LAPSED_S,
@@ -174,6 +175,45 @@ async def test_a_chat_written_by_two_processes_keeps_one_line_of_messages(pair):
     assert len(set(parents)) == len(parents) == 18
     revisions = [chat.revision for chat in await pair[1].chats_since("ann", 0)]
     assert revisions == [await pair[0].revision("ann")]
+
+
+async def name_holds(pair):
+    for round_ in range(ROUNDS):
+        posts = [question(client_chat_id=f"c{round_}") for _ in range(6)]
+        done = await asyncio.gather(*(pair[n % 2].accept(new) for n, new in enumerate(posts)))
+        (chat_id,) = {one.request.chat_id for one in done}
+        assert len(await pair[0].messages(chat_id, "ann")) == 12
+
+
+async def test_a_name_of_a_client_sent_to_two_processes_makes_one_chat(pair):
+    """Guard: the name is taken before the chat is looked for; see the control below."""
+    await name_holds(pair)
+
+
+async def test_without_the_lock_of_the_name_a_question_is_refused(pair, monkeypatch):
+    """Control: the check above can fail; the index lets no second chat of that name in."""
+    monkeypatch.setattr(acceptance, "LOCK_NAME", "SELECT $1::text, $2::text")
+    with pytest.raises(Unavailable):
+        await name_holds(pair)
+
+
+async def test_a_webhook_is_taken_by_one_of_two_processes(pair):
+    """Guard: due rows are locked, and the second one passes over them."""
+    for _ in range(ROUNDS):
+        await complete(pair[0], await begin(pair[0], notify=True))
+        taken = await asyncio.gather(*(pair[n % 2].take_webhooks(60) for n in range(6)))
+        assert sum(map(len, taken)) == 1
+
+
+async def test_messages_taken_out_by_two_processes_leave_one_line(pair):
+    """Guard: what a message followed is read while its chat is held."""
+    chat = await pair[0].create_chat("ann", "guide", "t")
+    line = [NewMessage(f"msg_{n}", "user", f"{n}") for n in range(12)]
+    await pair[0].add_messages(chat.id, "ann", line)
+    gone = [message.id for message in line[1:-1]]
+    await asyncio.gather(*(pair[n % 2].drop_message(key, "ann") for n, key in enumerate(gone)))
+    left = await pair[1].messages(chat.id, "ann")
+    assert [(one.id, one.parent_id) for one in left] == [("msg_0", None), ("msg_11", "msg_0")]
 
 
 async def test_one_reconciler_of_two_delivers_and_reaps(pair):

@@ -2,9 +2,10 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
-from perdure.errors import Conflict, NotFound
+from perdure.errors import Conflict, NotFound, Unavailable
 from perdure.fold import fold
 from perdure.model import Status
 from perdure.ports import NewMessage
@@ -48,6 +49,16 @@ async def test_history_comes_before_the_question_in_a_chat_that_goes_on(store):
     assert messages[2].parts == [{"type": "item", "item": {"n": 1}}]
 
 
+async def test_a_history_counts_as_messages_of_the_chat(store):
+    first = await ask(store)
+    limits = msgspec.structs.replace(question().limits, messages_max=5)
+    history = [NewMessage("msg_h", "tool", "rain"), NewMessage("msg_i", "tool", "sun")]
+    with pytest.raises(Conflict) as refused:
+        await ask(store, chat_id=first.chat_id, history=history, limits=limits)
+    assert refused.value.code == "chat_full"
+    await ask(store, chat_id=first.chat_id, history=history[:1], limits=limits)
+
+
 async def test_a_chat_is_found_by_the_name_its_client_made_up(store):
     """Also when both questions come at once; the name means nothing to others."""
     posts = [question(client_chat_id="c1") for _ in range(4)]
@@ -78,8 +89,9 @@ async def test_another_agent_may_answer_where_the_caller_says_so(store):
     assert (await store.chat(first.chat_id, "ann")).agent_id == "guide"
 
 
-async def test_a_transient_request_goes_with_its_chat_after_its_end(store):
+async def test_a_transient_request_goes_with_its_chat_after_its_end(harness):
     """Retention of the others does not matter: everything else is kept for ever here."""
+    store = harness.store
     kept, gone = await begin(store), await begin(store, transient=True)
     running = await begin(store, transient=True)
     for pen in (kept, gone):
@@ -87,21 +99,14 @@ async def test_a_transient_request_goes_with_its_chat_after_its_end(store):
     assert (await store.request(gone.id)).transient
     await store.prune(events_s=0, requests_s=0, chats_s=0)
     assert (await store.request(gone.id)).status is Status.COMPLETED
-    await _later(store)
-    await store.prune(events_s=0, requests_s=0, chats_s=0)
+    await harness.tamper("UPDATE request SET completed_at = completed_at - 3600")
+    assert (await store.prune(events_s=0, requests_s=0, chats_s=0))["transient"] == 1
     with pytest.raises(NotFound):
         await store.request(gone.id)
     with pytest.raises(NotFound):
         await store.chat(gone.chat_id, "ann")
     for pen in (kept, running):
         await store.request(pen.id)
-
-
-async def _later(store):
-    """Let an hour pass for what has ended."""
-    await store.db.write(
-        lambda: store.db.all("UPDATE request SET completed_at = completed_at - 3600")
-    )
 
 
 async def test_a_chat_keeps_metadata(store):
@@ -188,6 +193,13 @@ async def test_where_the_upstream_stands_is_stored_with_the_events(store):
     assert (await store.request(pen.id)).upstream == {"n": 1}
 
 
+async def test_an_end_tells_where_the_upstream_stands_too(store):
+    pen = await begin(store)
+    last, closing = pen.end()
+    assert await store.finish(msgspec.structs.replace(last, upstream={"n": 9}), closing)
+    assert (await store.request(pen.id)).upstream == {"n": 9}
+
+
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 async def test_an_end_makes_a_webhook_in_its_own_transaction(store, status):
     silent, pen = await begin(store), await begin(store, notify=True)
@@ -201,6 +213,34 @@ async def test_an_end_makes_a_webhook_in_its_own_transaction(store, status):
     assert (made.request_id, made.type, made.attempts) == (pen.id, f"response.{status.value}", 1)
     assert await store.take_webhooks(60) == []
     await sound(store, pen.id)
+
+
+async def test_there_is_no_end_without_its_webhook(harness):
+    """Guard: one transaction; written afterwards, a crash between would forget it."""
+    store = harness.store
+    pen = await begin(store, notify=True)
+    last = pen.end()
+    await harness.tamper("ALTER TABLE webhook RENAME TO away")
+    with pytest.raises(Unavailable):
+        await store.finish(*last)
+    assert (await store.request(pen.id)).status is Status.STREAMING
+    await harness.tamper("ALTER TABLE away RENAME TO webhook")
+    assert await store.finish(*last)
+    assert [one.request_id for one in await store.take_webhooks(60)] == [pen.id]
+
+
+async def test_a_webhook_is_kept_for_a_month_and_until_it_is_settled(harness):
+    store = harness.store
+    pens = [await begin(store, notify=True) for _ in range(3)]
+    for pen in pens:
+        await complete(store, pen)
+    told, dead, due = await store.take_webhooks(60)
+    await store.settle_webhook(told.id)
+    await store.settle_webhook(dead.id, error="gone")
+    assert (await store.prune(events_s=0, requests_s=0, chats_s=0))["webhooks"] == 0
+    await harness.tamper("UPDATE webhook SET created_at = created_at - 31 * 86400")
+    assert (await store.prune(events_s=0, requests_s=0, chats_s=0))["webhooks"] == 2
+    assert [one.id for one in await store.webhooks("ann")] == [due.id]
 
 
 async def test_a_lost_worker_that_fails_its_request_makes_a_webhook_as_well(store):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Webhook
+from perdure.stores import refusals
 
 Row = Sequence[Any]
 
@@ -39,6 +40,22 @@ def dump(value: object) -> str | None:
 def load(text: str | None) -> Any:
     """Decode JSON text; NULL is None."""
     return None if text is None else msgspec.json.decode(text)
+
+
+def required(found: Sequence[Row], noun: str, object_id: str) -> Row:
+    """Return the first of the rows; raises `NotFound` when there is none."""
+    if not found:
+        raise refusals.unknown(noun, object_id)
+    return found[0]
+
+
+def item(outputs: Iterable[Row], item_id: str) -> JSON:
+    """Return the item of that id in rows of one `output` each; raises `NotFound`."""
+    for (output,) in outputs:
+        for one in load(output):
+            if one["id"] == item_id:
+                return dict(one)
+    raise refusals.unknown("item", item_id)
 
 
 def request(r: Row) -> Request:

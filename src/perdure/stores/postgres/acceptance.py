@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from perdure.ports import Accepted, NewMessage, NewRequest
 from perdure.stores import refusals, rows
-from perdure.stores.postgres import log, words
+from perdure.stores.postgres import log, messages
 from perdure.stores.postgres.admission import Admission
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT, UNFINISHED
 
+LOCK_NAME = (
+    "SELECT pg_advisory_xact_lock(hashtext('perdure.chat-name'), hashtext($1 || chr(10) || $2))"
+)
 WAITING = "status = 'queued' AND dispatched_at IS NULL"
 
 
@@ -66,6 +71,24 @@ class Acceptance:
         found = await self._session.one("SELECT 1 FROM request WHERE id = $1", self._new.id)
         return found is not None
 
+    async def name_chat(self) -> None:
+        """Use the person's chat that the client calls so, if there is one.
+
+        Else the name is taken: whoever comes with it now waits for the end of this transaction.
+        """
+        new = self._new
+        if new.client_chat_id is None:
+            return
+        await self._session.one(LOCK_NAME, new.user_id, new.client_chat_id)
+        row = await self._session.one(
+            "SELECT id FROM chat WHERE user_id = $1 AND client_id = $2 AND deleted_at IS NULL"
+            " FOR UPDATE",
+            new.user_id,
+            new.client_chat_id,
+        )
+        if row is not None:
+            self._new = msgspec.structs.replace(new, chat_id=row[0], new_chat=False)
+
     async def check(self) -> None:
         """Refuse foreign chats, another agent, unknown parents; hold the chat."""
         if not self._new.new_chat:
@@ -97,12 +120,11 @@ class Acceptance:
         if new.new_chat:
             await self._insert_chat()
         parent = await self._parent()
-        for message in new.history:
-            parent = await self._insert_message(message, parent)
-        if new.question is not None:
-            parent = await self._insert_message(new.question, parent)
+        for message in (*new.history, *filter(None, [new.question])):
+            await messages.insert(self._session, new.chat_id, message, parent)
+            parent = message.id
         answer = NewMessage(id=new.message_id, role="assistant", text="")
-        await self._insert_message(answer, parent, request_id=new.id)
+        await messages.insert(self._session, new.chat_id, answer, parent, request_id=new.id)
         await self._insert_request(str(parent))
         await self._session.all(
             f"UPDATE chat SET current_message_id = $2, updated_at = {NOW} WHERE id = $1",
@@ -152,7 +174,7 @@ class Acceptance:
     async def _parent(self) -> str | None:
         """Return the message that the first new one follows."""
         given = self._new.answers or self._new.parent_id
-        if given is not None or self._new.new_chat:
+        if given is not None or self._new.new_chat or self._new.from_root:
             return given
         row = await self._session.one(
             "SELECT current_message_id FROM chat WHERE id = $1", self._new.chat_id
@@ -172,46 +194,29 @@ class Acceptance:
         if row is None:
             raise refusals.unknown("chat", new.chat_id)
         agent_id, count = row
-        if agent_id != new.agent_id:
+        if agent_id != new.agent_id and not new.any_agent:
             raise refusals.other_agent(agent_id, new.agent_id)
-        if count + 2 > new.limits.messages_max:
+        if count + len(new.history) + 2 > new.limits.messages_max:
             raise refusals.chat_full(count)
 
     async def _insert_chat(self) -> None:
         new = self._new
         await self._session.all(
-            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision)"
-            f" VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0)",
+            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision,"
+            f" client_id) VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0, $5)",
             new.chat_id,
             new.user_id,
             new.agent_id,
             new.title,
+            new.client_chat_id,
         )
-
-    async def _insert_message(
-        self, message: NewMessage, parent: str | None, request_id: str | None = None
-    ) -> str:
-        await self._session.all(
-            "INSERT INTO message (id, chat_id, parent_id, role, text, parts, request_id,"
-            f" created_at, words) VALUES ($1, $2, $3, $4, $5, $6, $7, {NOW},"
-            " array_to_tsvector($8))",
-            message.id,
-            self._new.chat_id,
-            parent,
-            message.role,
-            message.text,
-            rows.dump(message.parts),
-            request_id,
-            words.of(message.text),
-        )
-        return message.id
 
     async def _insert_request(self, user_message_id: str) -> None:
         new = self._new
         await self._session.all(
             "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7)",
+            " status, created_at, next_sequence, metadata, params, transient, notify)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7, $8, $9, $10)",
             new.id,
             new.chat_id,
             new.user_id,
@@ -219,7 +224,16 @@ class Acceptance:
             user_message_id,
             new.message_id,
             rows.dump(new.metadata),
+            rows.dump(new.params),
+            new.transient,
+            new.notify,
         )
+        if new.input:
+            await self._session.all(
+                "INSERT INTO input (request_id, items) VALUES ($1, $2)",
+                new.id,
+                rows.dump(new.input),
+            )
         await log.write_segment(self._session, new.id, 0, [new.first_event])
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from perdure.model import Chat, Feedback, Message, Request, new_id
+from perdure.model import JSON, Chat, Feedback, Message, Request, new_id
 from perdure.stores import cursors, refusals, rows
 from perdure.stores.postgres import words
 from perdure.stores.postgres.database import NOW, Session
@@ -32,17 +31,20 @@ FEEDBACK = (
 class Chats(Requests):
     """`ports.ChatStore` on PostgreSQL."""
 
-    async def create_chat(self, user_id: str, agent_id: str, title: str) -> Chat:
+    async def create_chat(
+        self, user_id: str, agent_id: str, title: str, metadata: Mapping[str, str] = {}
+    ) -> Chat:
         chat_id = new_id("chat")
 
         async def work(session: Session) -> Chat:
             await session.all(
-                "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision)"
-                f" VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0) ON CONFLICT DO NOTHING",
+                "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision,"
+                f" metadata) VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0, $5) ON CONFLICT DO NOTHING",
                 chat_id,
                 user_id,
                 agent_id,
                 title,
+                rows.dump(metadata),
             )
             await session.all(CHANGED, chat_id, user_id)
             return await self._chat(session, chat_id, user_id)
@@ -50,7 +52,16 @@ class Chats(Requests):
         return await self.db.write(work)
 
     async def chat(self, chat_id: str, user_id: str) -> Chat:
-        return rows.chat(_required(await self.db.look(CHAT, chat_id, user_id), "chat", chat_id))
+        return rows.chat(rows.required(await self.db.look(CHAT, chat_id, user_id), "chat", chat_id))
+
+    async def chat_of_client(self, client_id: str, user_id: str) -> Chat:
+        found = await self.db.look(
+            f"SELECT {rows.CHAT} FROM chat"
+            " WHERE user_id = $1 AND client_id = $2 AND deleted_at IS NULL",
+            user_id,
+            client_id,
+        )
+        return rows.chat(rows.required(found, "chat", client_id))
 
     async def chats(
         self,
@@ -102,6 +113,7 @@ class Chats(Requests):
         pinned: bool | None = None,
         archived: bool | None = None,
         current_message_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Chat:
         async def work(session: Session, _: Chat) -> bool:
             if current_message_id is not None:
@@ -110,16 +122,18 @@ class Chats(Requests):
                     current_message_id,
                     chat_id,
                 )
-                _required(found, "message", current_message_id)
+                rows.required(found, "message", current_message_id)
             await session.all(
                 "UPDATE chat SET title = coalesce($2, title), pinned = coalesce($3, pinned),"
                 " archived = coalesce($4, archived),"
-                " current_message_id = coalesce($5, current_message_id) WHERE id = $1",
+                " current_message_id = coalesce($5, current_message_id),"
+                " metadata = coalesce($6, metadata) WHERE id = $1",
                 chat_id,
                 title,
                 pinned,
                 archived,
                 current_message_id,
+                rows.dump(metadata),
             )
             return True
 
@@ -233,7 +247,16 @@ class Chats(Requests):
             trace_id,
             user_id,
         )
-        return rows.request(_required(found, "trace", trace_id))
+        return rows.request(rows.required(found, "trace", trace_id))
+
+    async def answer_item(self, item_id: str, user_id: str) -> JSON:
+        found = await self.db.look(
+            "SELECT m.output FROM chat c JOIN message m ON m.chat_id = c.id WHERE c.user_id = $1"
+            " AND c.deleted_at IS NULL AND m.output IS NOT NULL AND strpos(m.output, $2) > 0",
+            user_id,
+            rows.dump(item_id),
+        )
+        return rows.item(found, item_id)
 
     # --- steps, inside a transaction ---
 
@@ -255,7 +278,7 @@ class Chats(Requests):
 
     async def _chat(self, session: Session, chat_id: str, user_id: str) -> Chat:
         found = await session.all(CHAT, chat_id, user_id)
-        return rows.chat(_required(found, "chat", chat_id))
+        return rows.chat(rows.required(found, "chat", chat_id))
 
     async def _remove_chat(self, session: Session, chat_id: str, user_id: str) -> None:
         """Remove all of a chat but a tombstone, from which live lists learn that it is gone."""
@@ -277,7 +300,7 @@ class Chats(Requests):
             message_id,
             user_id,
         )
-        _required(chats, "message", message_id)
+        rows.required(chats, "message", message_id)
         requests = await session.all(
             f"SELECT {rows.REQUEST} FROM request WHERE id IN (SELECT request_id FROM message"
             " WHERE parent_id = $1 AND role = 'assistant') AND status = 'queued' AND attempt = 0"
@@ -291,12 +314,6 @@ class Chats(Requests):
         if len(requests) != 1 or answers[0] != 1:
             raise refusals.message_sent()
         return rows.request(requests[0])
-
-
-def _required(found: list[Any], noun: str, object_id: str) -> Any:
-    if not found:
-        raise refusals.unknown(noun, object_id)
-    return found[0]
 
 
 def _contains(query: str) -> str:

@@ -1,21 +1,20 @@
 """The guarded steps that end, requeue and look up requests, shared by all that write.
 
 Every transaction takes its locks in one order, so that none waits in a circle: idempotency key,
-chat, request, admission, person. The chat's row serialises whatever happens in a chat; only
-`append` and `renew` go without it: they touch running requests' rows alone.
+name of a chat, chat, request, admission, person. The chat's row serialises whatever happens in a
+chat; only `append` and `renew` go without it: they touch running requests' rows alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from perdure.events import Builder, Closing
 from perdure.fold import fold
-from perdure.model import Failure, Message, Request, Status
+from perdure.model import Failure, Message, Request, Status, new_id
 from perdure.ports import Append
-from perdure.stores import refusals, rows
+from perdure.stores import notices, refusals, rows
 from perdure.stores.postgres import log, words
 from perdure.stores.postgres.database import NOW, Database, Session
 
@@ -71,10 +70,10 @@ class Transitions:
             "UPDATE request SET status = $3, claim_id = NULL, lease_until = NULL,"
             f" completed_at = {NOW}, error = $4, usage = $5, output = $6, incomplete_reason = $7,"
             " dispatched_at = NULL, next_sequence = $2 + $8, trace_id = coalesce($9, trace_id),"
-            " attempt = coalesce($10, attempt)"
+            " attempt = coalesce($10, attempt), upstream = coalesce($12, upstream)"
             f" WHERE id = $1 AND {UNFINISHED} AND next_sequence = $2"
             " AND ($11::text IS NULL OR (claim_id = $11 AND status = 'streaming'))"
-            " RETURNING chat_id, user_id, message_id",
+            " RETURNING chat_id, user_id, message_id, notify",
             last.request_id,
             last.first,
             closing.status,
@@ -86,23 +85,39 @@ class Transitions:
             last.trace_id,
             last.attempt,
             claim_id,
+            rows.dump(last.upstream),
         )
         if row is None:
             return False
         await log.write_segment(session, last.request_id, last.first, last.events)
+        if row["notify"]:
+            await self._post(session, last.request_id, row["user_id"], closing)
         await self._tell_end(session, row, closing)
         return True
 
+    async def _post(
+        self, session: Session, request_id: str, user_id: str, closing: Closing
+    ) -> None:
+        """Put the notice of an end into the outbox."""
+        await session.all(
+            "INSERT INTO webhook (id, request_id, user_id, type, created_at, due_at)"
+            f" SELECT $1, $2, $3, $4, now, now FROM (SELECT {NOW} AS now) clock",
+            new_id("evt"),
+            request_id,
+            user_id,
+            notices.type_of(closing),
+        )
+
     async def _tell_end(self, session: Session, row: Any, closing: Closing) -> None:
         """Write what an end means for the message and the chat."""
-        chat_id, user_id, message_id = row
+        chat_id, user_id, message_id, _ = row
         await session.all(
             "UPDATE message SET text = $2, output = $3, words = array_to_tsvector($4)"
             " WHERE id = $1",
             message_id,
             closing.text,
             rows.dump(closing.output),
-            await _words(closing.text),
+            await words.apart(closing.text),
         )
         await session.all(
             "UPDATE chat SET last_status = $2, unread = unread OR $3 WHERE id = $1",
@@ -140,6 +155,7 @@ class Transitions:
             ("segment", "request_id"),
             ("idempotency", "request_id"),
             ("feedback", "request_id"),
+            ("input", "request_id"),
             ("request", "id"),
         ):
             await session.all(f"DELETE FROM {table} WHERE {column} = ANY($1)", [*request_ids])
@@ -156,10 +172,3 @@ class Transitions:
         if row is None:
             raise refusals.unknown("request", request_id)
         return rows.request(row)
-
-
-async def _words(text: str) -> list[str]:
-    """Return a text's words for search; long texts are taken apart off the loop."""
-    if len(text) < words.LONG:
-        return words.of(text)
-    return await asyncio.to_thread(words.of, text)

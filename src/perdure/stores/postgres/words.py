@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -25,6 +26,11 @@ def of(text: str) -> list[str]:
             break
         kept.append(word)
     return kept
+
+
+async def apart(text: str) -> list[str]:
+    """Return the same; long texts are taken apart off the loop."""
+    return of(text) if len(text) < LONG else await asyncio.to_thread(of, text)
 
 
 def query(text: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from perdure.errors import Conflict, NotFound
 from perdure.items import text_of
 from perdure.model import JSON, Chat, Message
 from perdure.ports import NewMessage
-from perdure.stores import rows
+from perdure.stores import refusals, rows
 from perdure.stores.sqlite.chats import Chats
 
 
@@ -40,16 +39,13 @@ class Branches(Chats):
         self, message_id: str, user_id: str, keep: Sequence[JSON] | None = None
     ) -> Chat:
         def work() -> Chat:
-            row = self.db.one(
+            found = self.db.all(
                 "SELECT m.chat_id, m.parent_id FROM message m JOIN chat c ON c.id = m.chat_id"
                 " WHERE m.id = ? AND c.user_id = ? AND c.deleted_at IS NULL",
                 message_id,
                 user_id,
             )
-            if row is None:
-                detail = f"There is no message {message_id}."
-                raise NotFound(detail, code="message_not_found")
-            chat_id, parent = row
+            chat_id, parent = rows.required(found, "message", message_id)
             self._idle_chat(chat_id, user_id)
             if keep is None:
                 self._take_out(chat_id, message_id, parent)
@@ -63,8 +59,7 @@ class Branches(Chats):
     def _idle_chat(self, chat_id: str, user_id: str) -> Chat:
         chat = self._chat(chat_id, user_id)
         if chat.running_request_id or chat.queued:
-            detail = "This chat is being answered; change it when that has ended."
-            raise Conflict(detail, code="chat_busy")
+            raise refusals.chat_being_answered()
         return chat
 
     def _add_message(self, chat_id: str, parent: str | None, message: NewMessage) -> Message:

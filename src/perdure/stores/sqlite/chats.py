@@ -39,7 +39,7 @@ class Chats(Transitions):
 
     async def chat(self, chat_id: str, user_id: str) -> Chat:
         found = self.db.look(_CHAT, chat_id, user_id)
-        return rows.chat(_required(found, "chat", chat_id))
+        return rows.chat(rows.required(found, "chat", chat_id))
 
     async def chat_of_client(self, client_id: str, user_id: str) -> Chat:
         found = self.db.look(
@@ -48,7 +48,7 @@ class Chats(Transitions):
             user_id,
             client_id,
         )
-        return rows.chat(_required(found, "chat", client_id))
+        return rows.chat(rows.required(found, "chat", client_id))
 
     async def chats(
         self,
@@ -124,7 +124,7 @@ class Chats(Transitions):
                     current_message_id,
                     chat_id,
                 )
-                _required(found, "message", current_message_id)
+                rows.required(found, "message", current_message_id)
             for column, value in changes.items():
                 if value is not None:
                     self.db.all(f"UPDATE chat SET {column} = ? WHERE id = ?", value, chat_id)
@@ -246,7 +246,7 @@ class Chats(Transitions):
             trace_id,
             user_id,
         )
-        return self._numbered(rows.request(_required(found, "trace", trace_id)))
+        return self._numbered(rows.request(rows.required(found, "trace", trace_id)))
 
     async def answer_item(self, item_id: str, user_id: str) -> JSON:
         found = self.db.look(
@@ -255,10 +255,7 @@ class Chats(Transitions):
             user_id,
             rows.dump(item_id),
         )
-        output = [item for row in found for item in rows.load(str(row[0]))]
-        if item := next((item for item in output if item["id"] == item_id), None):
-            return dict(item)
-        raise refusals.unknown("item", item_id)
+        return rows.item(found, item_id)
 
     async def index(self, bytes_max: int | None = INDEX_BYTES_PER_STEP) -> bool:
         """Take new texts into the search index; tell whether some are left (never with None)."""
@@ -285,7 +282,7 @@ class Chats(Transitions):
     # --- steps, inside a transaction ---
 
     def _chat(self, chat_id: str, user_id: str) -> Chat:
-        return rows.chat(_required(self.db.all(_CHAT, chat_id, user_id), "chat", chat_id))
+        return rows.chat(rows.required(self.db.all(_CHAT, chat_id, user_id), "chat", chat_id))
 
     def _remove_chat(self, chat_id: str, user_id: str) -> None:
         """Remove all of a chat but a tombstone, from which live lists learn that it is gone."""
@@ -316,7 +313,7 @@ class Chats(Transitions):
             message_id,
             user_id,
         )
-        _required(found, "message", message_id)
+        rows.required(found, "message", message_id)
         requests = self.db.all(
             f"SELECT {rows.REQUEST} FROM request WHERE id IN (SELECT request_id FROM message"
             " WHERE parent_id = ? AND role = 'assistant') AND status = 'queued' AND attempt = 0",
@@ -341,12 +338,6 @@ class Chats(Transitions):
 
 
 _CHAT = f"SELECT {rows.CHAT} FROM chat WHERE id = ? AND user_id = ? AND deleted_at IS NULL"
-
-
-def _required(found: list[tuple[object, ...]], noun: str, object_id: str) -> tuple[object, ...]:
-    if not found:
-        raise refusals.unknown(noun, object_id)
-    return found[0]
 
 
 def _contains(query: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from perdure.errors import NotFound
 from perdure.model import Webhook
 from perdure.stores import rows
 from perdure.stores.sqlite.transitions import Transitions
@@ -65,7 +64,7 @@ class Outbox(Transitions):
 
     async def redeliver_webhook(self, webhook_id: str, user_id: str) -> Webhook:
         def work() -> Webhook:
-            row = self.db.one(
+            found = self.db.all(
                 "UPDATE webhook SET due_at = ?, attempts = 0, delivered_at = NULL,"
                 " failed_at = NULL, error = NULL WHERE id = ? AND user_id = ?"
                 f" RETURNING {rows.WEBHOOK}",
@@ -73,9 +72,6 @@ class Outbox(Transitions):
                 webhook_id,
                 user_id,
             )
-            if row is None:
-                detail = f"There is no webhook {webhook_id}."
-                raise NotFound(detail, code="webhook_not_found")
-            return rows.webhook(row)
+            return rows.webhook(rows.required(found, "webhook", webhook_id))
 
         return await self.db.write(work)

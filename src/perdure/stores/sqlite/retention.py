@@ -6,15 +6,9 @@ import time
 from collections.abc import Callable
 
 from perdure.model import JSON
+from perdure.stores.keeping import ROWS_PER_STEP, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
 from perdure.stores.sqlite.branches import Branches
 
-ROWS_PER_STEP = 200
-TOMBSTONE_S = 86_400.0
-"""How long live lists can still learn that a chat was deleted."""
-TRANSIENT_S = 60.0
-"""How long a transient request stays for who reads its end just now."""
-WEBHOOK_S = 30 * 86_400.0
-"""How long a delivered or dead webhook is kept for looking at."""
 OLD_EVENTS = "SELECT id FROM request WHERE completed_at < ? AND events_pruned = 0"
 OLD_REQUESTS = "SELECT id FROM request WHERE completed_at < ?"
 OLD_TRANSIENT = "SELECT id FROM request WHERE transient = 1 AND completed_at < ?"

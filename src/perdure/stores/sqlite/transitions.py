@@ -15,7 +15,7 @@ from perdure.events import Builder, Closing
 from perdure.fold import fold
 from perdure.model import Failure, Message, Request, Status, new_id
 from perdure.ports import Append
-from perdure.stores import refusals, rows
+from perdure.stores import notices, refusals, rows
 from perdure.stores.sqlite.database import Database
 from perdure.stores.sqlite.log import Log
 
@@ -80,14 +80,13 @@ class Transitions:
     def _post(self, request_id: str, user_id: str, closing: Closing) -> None:
         """Put the notice of an end into the outbox."""
         now = time.time()
-        word = "incomplete" if closing.incomplete_reason else closing.status.value
         self.db.all(
             "INSERT INTO webhook (id, request_id, user_id, type, created_at, due_at)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             new_id("evt"),
             request_id,
             user_id,
-            f"response.{word}",
+            notices.type_of(closing),
             now,
             now,
         )
