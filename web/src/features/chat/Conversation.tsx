@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useRef } from "react";
+import type { ChatView } from "~/core/types";
 import { actions, useChat, useDraft } from "~/hooks";
 import { AgentPicker } from "./AgentPicker";
 import { Blank } from "./Blank";
@@ -14,43 +15,47 @@ import { Welcome } from "./Welcome";
 /** One chat, or with null a new one: what was said and where to say more. */
 export function Conversation({ chatId }: { chatId: string | null }) {
   const view = useChat(chatId);
+  const { agent } = useAgent(chatId, view.chat);
+  return (
+    <div className={styles.conversation}>
+      {chatId !== null && <Header chat={view.chat} agent={agent?.name ?? ""} />}
+      {chatId !== null && view.load !== "ready" ? (
+        <Blank chatId={chatId} load={view.load} problem={view.problem} />
+      ) : (
+        <Talk chatId={chatId} view={view} />
+      )}
+    </div>
+  );
+}
+
+interface TalkProps {
+  chatId: string | null;
+  view: ChatView;
+}
+
+function Talk({ chatId, view }: TalkProps) {
+  const { messages, outgoing, queued, active_request_id: active } = view;
+  const { agent, agents, loading, choose } = useAgent(chatId, view.chat);
   const [draft, setDraft] = useDraft(chatId);
-  const { agent, agents, loading, choose } = useAgent(view.chat);
   const field = useRef<HTMLTextAreaElement>(null);
   useFocus(field);
-  const { messages, outgoing, queued, active_request_id: active } = view;
-  const fresh = chatId === null && outgoing.length === 0;
-  const agentId = agent?.id ?? null;
-  const send = useCallback(
-    (content: string, now: boolean) => {
-      const question = { chat_id: chatId, content, agent_id: chatId ? null : agentId };
-      actions.send(now ? { ...question, if_busy: "interrupt" } : question);
-      setDraft("");
-    },
-    [chatId, agentId, setDraft],
-  );
+  const send = useSend(chatId, agent?.id ?? null, setDraft);
   const takeBack = (text: string) => {
     setDraft(draft.trim() ? `${text}\n\n${draft}` : text);
     field.current?.focus();
   };
-  if (chatId !== null && view.load !== "ready") {
-    return <Blank chatId={chatId} load={view.load} problem={view.problem} />;
-  }
   const name = agent?.name ?? "";
   return (
-    <div className={styles.conversation}>
-      {view.chat && <Header chat={view.chat} agent={name} />}
-      {fresh ? (
+    <>
+      {chatId === null && outgoing.length === 0 ? (
         <div className={styles.welcome}>
           <Welcome agent={agent} loading={loading} onAsk={(text) => send(text, false)} />
         </div>
       ) : (
         <Log
-          chatId={chatId}
+          {...{ chatId, messages, outgoing }}
           agent={name}
-          messages={messages}
-          outgoing={outgoing}
-          busy={active !== null}
+          busy={!!active}
           onTakeBack={takeBack}
         />
       )}
@@ -69,7 +74,25 @@ export function Conversation({ chatId }: { chatId: string | null }) {
         </Composer>
       </footer>
       <StatusRegion requestId={messages.at(-1)?.request_id ?? null} />
-    </div>
+    </>
+  );
+}
+
+type Send = (content: string, now: boolean) => void;
+
+/** Returns what asks a question; `now` does not wait for the answer that runs. */
+function useSend(
+  chatId: string | null,
+  agentId: string | null,
+  setDraft: (text: string) => void,
+): Send {
+  return useCallback(
+    (content, now) => {
+      const question = { chat_id: chatId, content, agent_id: chatId ? null : agentId };
+      actions.send(now ? { ...question, if_busy: "interrupt" } : question);
+      setDraft("");
+    },
+    [chatId, agentId, setDraft],
   );
 }
 
