@@ -1,4 +1,4 @@
-import { type ReactNode, type RefObject, useEffect, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { Sidebar } from "~/features/chats/Sidebar";
 import { useChat, useConfig, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
@@ -9,14 +9,15 @@ import styles from "./Shell.module.css";
 import { useWide } from "./useWide";
 
 interface ShellProps {
-  searchField: RefObject<HTMLInputElement | null>;
+  /** Grows with each wish to search. */
+  sought: number;
   onSettings: () => void;
   onHelp: () => void;
   children: ReactNode;
 }
 
 /** Sidebar and conversation side by side; on phones the sidebar is a drawer. */
-export function Shell({ children, ...rest }: ShellProps) {
+export function Shell({ sought, children, ...rest }: ShellProps) {
   const wide = useWide();
   const [collapsed, collapse] = useState(false);
   const [drawn, draw] = useState(false);
@@ -24,16 +25,21 @@ export function Shell({ children, ...rest }: ShellProps) {
   // biome-ignore lint/correctness/useExhaustiveDependencies: another chat closes the drawer
   useEffect(() => draw(false), [chatId]);
   const shown = wide && !collapsed;
+  useEffect(() => {
+    if (sought === 0) return;
+    collapse(false);
+    draw(true);
+  }, [sought]);
   return (
     <div className={join(styles.shell, shown && styles.parted)}>
       {shown && (
         <aside className={styles.side} aria-label="Sidebar">
-          <Sidebar {...rest} onCollapse={() => collapse(true)} />
+          <Sidebar {...rest} sought={sought} onCollapse={() => collapse(true)} />
         </aside>
       )}
       {!wide && (
         <Drawer label="Sidebar" open={drawn} onClose={() => draw(false)}>
-          <Sidebar {...rest} onCollapse={() => draw(false)} />
+          <Sidebar {...rest} sought={sought} onCollapse={() => draw(false)} />
         </Drawer>
       )}
       <div className={styles.main}>
