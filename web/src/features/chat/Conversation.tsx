@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef } from "react";
+import { lazy, Suspense, useCallback, useEffect, useRef } from "react";
 import type { ChatView } from "~/core/types";
 import { actions, useChat, useDraft } from "~/hooks";
 import { AgentPicker } from "./AgentPicker";
@@ -7,10 +7,14 @@ import styles from "./Conversation.module.css";
 import { Composer } from "./composer/Composer";
 import { QueueChips } from "./composer/QueueChips";
 import { Header } from "./Header";
-import { Log } from "./Log";
 import { StatusRegion } from "./StatusRegion";
 import { useAgent } from "./useAgent";
 import { Welcome } from "./Welcome";
+
+// All that shows answers is half of the page, and the first screen needs none of it: it is fetched
+// at once, beside the first chat's messages, but nobody has to wait for it to write.
+const fetching = import("./Log");
+const Log = lazy(async () => ({ default: (await fetching).Log }));
 
 /** One chat, or with null a new one: what was said and where to say more. */
 export function Conversation({ chatId }: { chatId: string | null }) {
@@ -52,12 +56,14 @@ function Talk({ chatId, view }: TalkProps) {
           <Welcome agent={agent} loading={loading} onAsk={(text) => send(text, false)} />
         </div>
       ) : (
-        <Log
-          {...{ chatId, messages, outgoing }}
-          agent={name}
-          busy={!!active}
-          onTakeBack={takeBack}
-        />
+        <Suspense fallback={<div className={styles.welcome} />}>
+          <Log
+            {...{ chatId, messages, outgoing }}
+            agent={name}
+            busy={!!active}
+            onTakeBack={takeBack}
+          />
+        </Suspense>
       )}
       <footer className={styles.foot}>
         <QueueChips queued={queued} />
