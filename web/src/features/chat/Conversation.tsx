@@ -22,7 +22,9 @@ export function Conversation({ chatId }: { chatId: string | null }) {
   const { agent } = useAgent(chatId, view.chat);
   return (
     <div className={styles.conversation}>
-      {chatId !== null && <Header chat={view.chat} agent={agent?.name ?? ""} />}
+      {(chatId !== null || view.outgoing.length > 0) && (
+        <Header chat={view.chat} agent={agent?.name ?? ""} />
+      )}
       {chatId !== null && view.load !== "ready" ? (
         <Blank chatId={chatId} load={view.load} problem={view.problem} />
       ) : (
