@@ -31,19 +31,20 @@ export function Shell({ sought, children, ...rest }: ShellProps) {
     draw(true);
   }, [sought]);
   return (
-    <div className={join(styles.shell, shown && styles.parted)}>
+    <div className={join(styles.shell, shown && styles.parted, wide && collapsed && styles.railed)}>
       {shown && (
         <aside className={styles.side} aria-label="Sidebar">
           <Sidebar {...rest} sought={sought} onCollapse={() => collapse(true)} />
         </aside>
       )}
-      {!wide && (
-        <Drawer label="Sidebar" open={drawn} onClose={() => draw(false)}>
+      {!wide && drawn && (
+        <Drawer label="Sidebar" onClose={() => draw(false)}>
           <Sidebar {...rest} sought={sought} onCollapse={() => draw(false)} />
         </Drawer>
       )}
-      <div className={styles.main}>
-        {!shown && <Bar onShow={() => (wide ? collapse(false) : draw(true))} />}
+      {wide && collapsed && <Rail onShow={() => collapse(false)} />}
+      <div className={styles.main} inert={!wide && drawn}>
+        {!wide && <Bar onShow={() => draw(true)} />}
         <ConnectionSign />
         <main className={styles.conversation}>{children}</main>
       </div>
@@ -51,15 +52,26 @@ export function Shell({ sought, children, ...rest }: ShellProps) {
   );
 }
 
+/** What is left of the sidebar when it is hidden. */
+function Rail({ onShow }: { onShow: () => void }) {
+  const { open } = useRoute();
+  return (
+    <aside className={styles.rail} aria-label="Sidebar, hidden">
+      <IconButton label="Show sidebar" icon="sidebar" onClick={onShow} />
+      <IconButton label="New chat" icon="plus" onClick={() => open(null)} />
+    </aside>
+  );
+}
+
+/** On phones: the way to the chats, and what this one is called. */
 function Bar({ onShow }: { onShow: () => void }) {
   const { chatId, open } = useRoute();
   const { chat } = useChat(chatId);
-  const wide = useWide();
   const product = useConfig()?.ui.name ?? "";
   return (
     <header className={styles.bar}>
       <IconButton label="Show sidebar" icon="menu" onClick={onShow} />
-      {chat && !wide ? (
+      {chat ? (
         <h1 className={styles.title}>{chat.title}</h1>
       ) : (
         <span className={styles.name}>{product}</span>

@@ -63,7 +63,7 @@ function isField(target: EventTarget | null): boolean {
 }
 
 function inDialog(): boolean {
-  return document.querySelector("dialog[open], [role=menu]") !== null;
+  return document.querySelector("dialog[open], [role=dialog], [role=menu]") !== null;
 }
 
 function stopper(): Act | undefined {
