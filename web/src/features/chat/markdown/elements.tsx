@@ -57,10 +57,11 @@ function Picture({ src, alt }: { src?: unknown; alt?: string | undefined }) {
 
 function Table({ children }: { children?: ReactNode }) {
   return (
+    // biome-ignore lint/a11y/useSemanticElements: a group for the keys, not a fieldset
     // biome-ignore lint/a11y/noNoninteractiveTabindex: wide tables are scrolled with the keys
-    <section className={styles.table} tabIndex={0} aria-label="Table">
+    <div role="group" className={styles.table} tabIndex={0} aria-label="Table">
       <table>{children}</table>
-    </section>
+    </div>
   );
 }
 
