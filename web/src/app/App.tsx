@@ -21,14 +21,11 @@ export function App() {
   useTheme();
   useKeepalive();
   useAttention();
-  const searchField = useShortcuts({ onHelp: () => show("help") });
+  const [sought, seek] = useState(0);
+  useShortcuts({ help: () => show("help"), search: () => seek((times) => times + 1) });
   return (
     <TooltipProvider>
-      <Shell
-        searchField={searchField}
-        onSettings={() => show("settings")}
-        onHelp={() => show("help")}
-      >
+      <Shell sought={sought} onSettings={() => show("settings")} onHelp={() => show("help")}>
         <Conversation key={chatId ?? "new"} chatId={chatId} />
       </Shell>
       <Suspense>

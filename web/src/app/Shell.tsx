@@ -1,4 +1,4 @@
-import { type ReactNode, type RefObject, useEffect, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { Sidebar } from "~/features/chats/Sidebar";
 import { useChat, useConfig, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
@@ -9,14 +9,15 @@ import styles from "./Shell.module.css";
 import { useWide } from "./useWide";
 
 interface ShellProps {
-  searchField: RefObject<HTMLInputElement | null>;
+  /** Grows with each wish to search. */
+  sought: number;
   onSettings: () => void;
   onHelp: () => void;
   children: ReactNode;
 }
 
 /** Sidebar and conversation side by side; on phones the sidebar is a drawer. */
-export function Shell({ children, ...rest }: ShellProps) {
+export function Shell({ sought, children, ...rest }: ShellProps) {
   const wide = useWide();
   const [collapsed, collapse] = useState(false);
   const [drawn, draw] = useState(false);
@@ -24,20 +25,26 @@ export function Shell({ children, ...rest }: ShellProps) {
   // biome-ignore lint/correctness/useExhaustiveDependencies: another chat closes the drawer
   useEffect(() => draw(false), [chatId]);
   const shown = wide && !collapsed;
+  useEffect(() => {
+    if (sought === 0) return;
+    collapse(false);
+    draw(true);
+  }, [sought]);
   return (
-    <div className={join(styles.shell, shown && styles.parted)}>
+    <div className={join(styles.shell, shown && styles.parted, wide && collapsed && styles.railed)}>
       {shown && (
         <aside className={styles.side} aria-label="Sidebar">
-          <Sidebar {...rest} onCollapse={() => collapse(true)} />
+          <Sidebar {...rest} sought={sought} onCollapse={() => collapse(true)} />
         </aside>
       )}
-      {!wide && (
-        <Drawer label="Sidebar" open={drawn} onClose={() => draw(false)}>
-          <Sidebar {...rest} onCollapse={() => draw(false)} />
+      {!wide && drawn && (
+        <Drawer label="Sidebar" onClose={() => draw(false)}>
+          <Sidebar {...rest} sought={sought} onCollapse={() => draw(false)} />
         </Drawer>
       )}
-      <div className={styles.main}>
-        {!shown && <Bar onShow={() => (wide ? collapse(false) : draw(true))} />}
+      {wide && collapsed && <Rail onShow={() => collapse(false)} />}
+      <div className={styles.main} inert={!wide && drawn}>
+        {!wide && <Bar onShow={() => draw(true)} />}
         <ConnectionSign />
         <main className={styles.conversation}>{children}</main>
       </div>
@@ -45,15 +52,26 @@ export function Shell({ children, ...rest }: ShellProps) {
   );
 }
 
+/** What is left of the sidebar when it is hidden. */
+function Rail({ onShow }: { onShow: () => void }) {
+  const { open } = useRoute();
+  return (
+    <aside className={styles.rail} aria-label="Sidebar, hidden">
+      <IconButton label="Show sidebar" icon="sidebar" onClick={onShow} />
+      <IconButton label="New chat" icon="plus" onClick={() => open(null)} />
+    </aside>
+  );
+}
+
+/** On phones: the way to the chats, and what this one is called. */
 function Bar({ onShow }: { onShow: () => void }) {
   const { chatId, open } = useRoute();
   const { chat } = useChat(chatId);
-  const wide = useWide();
   const product = useConfig()?.ui.name ?? "";
   return (
     <header className={styles.bar}>
       <IconButton label="Show sidebar" icon="menu" onClick={onShow} />
-      {chat && !wide ? (
+      {chat ? (
         <h1 className={styles.title}>{chat.title}</h1>
       ) : (
         <span className={styles.name}>{product}</span>

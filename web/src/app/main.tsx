@@ -27,6 +27,13 @@ document.addEventListener("visibilitychange", () =>
   document.hidden ? client.hide() : client.wake(),
 );
 
+// A newer server has other files: take its page. Drafts and questions on their way are kept.
+addEventListener("vite:preloadError", () => {
+  if (Date.now() - Number(sessionStorage.getItem("perdure.reloaded") ?? 0) < 10_000) return;
+  sessionStorage.setItem("perdure.reloaded", String(Date.now()));
+  location.reload();
+});
+
 createRoot(document.getElementById("root") as HTMLElement).render(
   <StrictMode>
     <QueryClientProvider client={queries}>

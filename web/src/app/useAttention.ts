@@ -14,9 +14,10 @@ const name = document.title;
 export function useAttention(): void {
   const unread = useStore(
     store,
-    ({ chats, hidden }) =>
-      Object.values(chats).filter((chat) => chat.unread && !chat.archived && !hidden[chat.id])
-        .length,
+    ({ chats, hidden, route }) =>
+      Object.values(chats).filter(
+        ({ id, unread, archived }) => unread && !archived && !hidden[id] && !inSight(id, route),
+      ).length,
   );
   const title = useStore(store, ({ route, chats }) => (route ? chats[route]?.title : undefined));
   useEffect(() => {
@@ -25,6 +26,11 @@ export function useAttention(): void {
     markFavicon(unread > 0);
   }, [unread, title]);
   useEffect(() => onEnding(tell), []);
+}
+
+/** The chat on the screen is marked as read in the same moment. */
+function inSight(chat_id: string, route: string | null): boolean {
+  return chat_id === route && !document.hidden;
 }
 
 function tell(chat: Chat): void {

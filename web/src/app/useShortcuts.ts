@@ -1,4 +1,4 @@
-import { type RefObject, useEffect, useRef } from "react";
+import { useEffect, useRef } from "react";
 import { inOrder } from "~/core/chats";
 import { textOf } from "~/core/fold";
 import { activeIn, branchOf } from "~/core/trees";
@@ -6,39 +6,33 @@ import { actions, store } from "~/hooks";
 import { client } from "~/hooks/connected";
 import { open } from "~/hooks/route";
 
-interface Wanted {
-  onHelp: () => void;
+interface Places {
+  search: () => void;
+  help: () => void;
 }
 
-/** Listens for the page's keys (see `features/help`); returns where the search field belongs. */
-export function useShortcuts({ onHelp }: Wanted): RefObject<HTMLInputElement | null> {
-  const searchField = useRef<HTMLInputElement>(null);
-  const help = useRef(onHelp);
-  help.current = onHelp;
+/** Listens for the page's keys; `features/help` shows them. */
+export function useShortcuts(places: Places): void {
+  const latest = useRef(places);
+  latest.current = places;
   useEffect(() => {
     const listen = (event: KeyboardEvent) => {
       const act = event.defaultPrevented ? undefined : keyed(event);
       if (!act) return;
       event.preventDefault();
-      act({ search: () => searchField.current?.focus(), help: () => help.current() });
+      act(latest.current);
     };
     addEventListener("keydown", listen);
     return () => removeEventListener("keydown", listen);
   }, []);
-  return searchField;
 }
 
-interface Places {
-  search: () => void;
-  help: () => void;
-}
 type Act = (places: Places) => void;
 
 /** Ctrl or ⌘ with Shift or Alt, which browsers leave free; bare keys only outside of fields. */
 const CHORDS: Readonly<Record<string, Act>> = {
   "mod+shift+o": () => open(null),
   "mod+k": ({ search }) => search(),
-  "mod+shift+;": copyLast,
   "mod+shift+c": copyLast,
   "alt+arrowup": () => step(-1),
   "alt+arrowdown": () => step(1),
@@ -69,7 +63,7 @@ function isField(target: EventTarget | null): boolean {
 }
 
 function inDialog(): boolean {
-  return document.querySelector("dialog[open], [role=menu]") !== null;
+  return document.querySelector("dialog[open], [role=dialog], [role=menu]") !== null;
 }
 
 function stopper(): Act | undefined {

@@ -296,15 +296,28 @@ describe("what others do", () => {
     server.add("chat_2");
     await begin("chat_2");
     server.tell("chat_1", { running_request_id: null, unread: true, last_status: "completed" });
+    await settle(700);
     expect(ended.map(({ id }) => id)).toEqual(["chat_1"]);
     server.tell("chat_2", { unread: true, last_status: "completed" });
+    await settle(700);
     expect(ended.length).toBe(1);
+  });
+
+  it("an answer that another device shows is told by nobody else", async () => {
+    running();
+    server.add("chat_2");
+    await begin("chat_2");
+    server.tell("chat_1", { running_request_id: null, unread: true, last_status: "completed" });
+    server.tell("chat_1", { unread: false });
+    await settle(700);
+    expect(ended).toEqual([]);
   });
 
   it("a rename, and unread chats of before, are told to nobody", async () => {
     server.add("chat_1", { unread: true });
     await begin();
     server.tell("chat_1", { title: "new" });
+    await settle(700);
     expect(ended).toEqual([]);
   });
 });

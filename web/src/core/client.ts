@@ -15,6 +15,7 @@ import type { Chat, Outgoing } from "./types";
 
 /** A terminal event and the change of its chat come on the same line, in any order. */
 const AGREE_MS = 1_000;
+const NEWS_MS = 600;
 const POSITIONS_MS = 2_500;
 const HEAL_MS = 10_000;
 /** Chats left open in the background: their answers are there at once on return. */
@@ -83,6 +84,7 @@ export class Client {
     this.live.wake();
     this.outbox.wake();
     this.markRead();
+    this.followPositions();
   }
 
   offline(): void {
@@ -279,9 +281,14 @@ export class Client {
     if (route === chat_id) this.page.open(null);
   }
 
+  /** Tell of an answer that ended out of sight, unless another tab or device shows it. */
   private news(chat: Chat): void {
-    const { route } = this.store.getState();
-    if (route !== chat.id || this.page.hidden()) this.page.ended(chat);
+    this.later(`news ${chat.id}`, NEWS_MS, () => {
+      const { route, chats, hidden } = this.store.getState();
+      const now = chats[chat.id];
+      const seen = route === chat.id && !this.page.hidden();
+      if (now?.unread && !seen && !hidden[chat.id]) this.page.ended(now);
+    });
   }
 
   /** The chat on the screen is read, for all devices. */

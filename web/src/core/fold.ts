@@ -61,6 +61,8 @@ export function isTerminal(status: Status): boolean {
 export class Fold {
   sequence_number = -1;
   attempt = 0;
+  /** Why the latest attempt was begun, e.g. `worker_lost`; null for the first one. */
+  reason: string | null = null;
   status: Status = "queued";
   ended = false;
   error: Failure | null = null;
@@ -138,6 +140,7 @@ export class Fold {
     const told = metadata.attempt ?? "";
     const own = told !== this.metadata.attempt && /^\d+$/.test(told);
     this.attempt = own ? Number(told) : this.attempt + 1;
+    this.reason = (own && metadata.reason) || null;
     const earlier = metadata.recovery === "continue" ? this.latest().group : 0;
     this.group = earlier || Math.max(0, ...this.groups()) + 1;
   }

@@ -148,6 +148,7 @@ export class Transcripts {
       usage: fold.usage,
       trace_id,
       attempt: fold.attempt,
+      reason: fold.reason,
       seen: { ...seen },
       queue_position,
     };

@@ -109,6 +109,8 @@ export interface Transcript {
   trace_id: string | null;
   /** 0 = not begun; > 1 = it was begun again. */
   attempt: number;
+  /** Why it was begun again, e.g. `worker_lost`; null when it was not, or the page did not see it. */
+  reason: string | null;
   /** When the page saw each item begin and end, unix ms, by item id; absent for what it did not see. */
   seen: Readonly<Record<string, { began: number; ended?: number }>>;
   queue_position: number | null;

@@ -1,4 +1,5 @@
-import { useCallback, useEffect, useRef } from "react";
+import { lazy, Suspense, useCallback, useEffect, useRef } from "react";
+import type { ChatView } from "~/core/types";
 import { actions, useChat, useDraft } from "~/hooks";
 import { AgentPicker } from "./AgentPicker";
 import { Blank } from "./Blank";
@@ -6,53 +7,65 @@ import styles from "./Conversation.module.css";
 import { Composer } from "./composer/Composer";
 import { QueueChips } from "./composer/QueueChips";
 import { Header } from "./Header";
-import { Log } from "./Log";
 import { StatusRegion } from "./StatusRegion";
 import { useAgent } from "./useAgent";
 import { Welcome } from "./Welcome";
 
+// All that shows answers is half of the page, and the first screen needs none of it: it is fetched
+// at once, beside the first chat's messages, but nobody has to wait for it to write.
+const fetching = import("./Log");
+const Log = lazy(async () => ({ default: (await fetching).Log }));
+
 /** One chat, or with null a new one: what was said and where to say more. */
 export function Conversation({ chatId }: { chatId: string | null }) {
   const view = useChat(chatId);
+  const { agent } = useAgent(chatId, view.chat);
+  return (
+    <div className={styles.conversation}>
+      {(chatId !== null || view.outgoing.length > 0) && (
+        <Header chat={view.chat} agent={agent?.name ?? ""} />
+      )}
+      {chatId !== null && view.load !== "ready" ? (
+        <Blank chatId={chatId} load={view.load} problem={view.problem} />
+      ) : (
+        <Talk chatId={chatId} view={view} />
+      )}
+    </div>
+  );
+}
+
+interface TalkProps {
+  chatId: string | null;
+  view: ChatView;
+}
+
+function Talk({ chatId, view }: TalkProps) {
+  const { messages, outgoing, queued, active_request_id: active } = view;
+  const { agent, agents, loading, choose } = useAgent(chatId, view.chat);
   const [draft, setDraft] = useDraft(chatId);
-  const { agent, agents, loading, choose } = useAgent(view.chat);
   const field = useRef<HTMLTextAreaElement>(null);
   useFocus(field);
-  const { messages, outgoing, queued, active_request_id: active } = view;
-  const fresh = chatId === null && outgoing.length === 0;
-  const agentId = agent?.id ?? null;
-  const send = useCallback(
-    (content: string, now: boolean) => {
-      const question = { chat_id: chatId, content, agent_id: chatId ? null : agentId };
-      actions.send(now ? { ...question, if_busy: "interrupt" } : question);
-      setDraft("");
-    },
-    [chatId, agentId, setDraft],
-  );
+  const send = useSend(chatId, agent?.id ?? null, setDraft);
   const takeBack = (text: string) => {
     setDraft(draft.trim() ? `${text}\n\n${draft}` : text);
     field.current?.focus();
   };
-  if (chatId !== null && view.load !== "ready") {
-    return <Blank chatId={chatId} load={view.load} problem={view.problem} />;
-  }
   const name = agent?.name ?? "";
   return (
-    <div className={styles.conversation}>
-      {view.chat && <Header chat={view.chat} agent={name} />}
-      {fresh ? (
+    <>
+      {chatId === null && outgoing.length === 0 ? (
         <div className={styles.welcome}>
           <Welcome agent={agent} loading={loading} onAsk={(text) => send(text, false)} />
         </div>
       ) : (
-        <Log
-          chatId={chatId}
-          agent={name}
-          messages={messages}
-          outgoing={outgoing}
-          busy={active !== null}
-          onTakeBack={takeBack}
-        />
+        <Suspense fallback={<div className={styles.welcome} />}>
+          <Log
+            {...{ chatId, messages, outgoing }}
+            agent={name}
+            busy={!!active}
+            onTakeBack={takeBack}
+          />
+        </Suspense>
       )}
       <footer className={styles.foot}>
         <QueueChips queued={queued} />
@@ -69,7 +82,25 @@ export function Conversation({ chatId }: { chatId: string | null }) {
         </Composer>
       </footer>
       <StatusRegion requestId={messages.at(-1)?.request_id ?? null} />
-    </div>
+    </>
+  );
+}
+
+type Send = (content: string, now: boolean) => void;
+
+/** Returns what asks a question; `now` does not wait for the answer that runs. */
+function useSend(
+  chatId: string | null,
+  agentId: string | null,
+  setDraft: (text: string) => void,
+): Send {
+  return useCallback(
+    (content, now) => {
+      const question = { chat_id: chatId, content, agent_id: chatId ? null : agentId };
+      actions.send(now ? { ...question, if_busy: "interrupt" } : question);
+      setDraft("");
+    },
+    [chatId, agentId, setDraft],
   );
 }
 

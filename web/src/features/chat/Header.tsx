@@ -4,7 +4,8 @@ import { Menu, MenuItem } from "~/ui/Menu";
 import styles from "./Header.module.css";
 
 interface HeaderProps {
-  chat: Chat;
+  /** null while it is unknown. */
+  chat: Chat | null;
   agent: string;
 }
 
@@ -12,17 +13,23 @@ interface HeaderProps {
 export function Header({ chat, agent }: HeaderProps) {
   return (
     <header className={styles.header}>
-      <h1 className={styles.title}>{chat.title}</h1>
+      <h1 className={styles.title}>{chat?.title}</h1>
       <span className={styles.agent}>{agent}</span>
-      <Menu trigger={<IconButton small label="Export chat" icon="download" />}>
-        <MenuItem icon="download" onSelect={() => download(chat.id, "md")}>
-          Export as Markdown
-        </MenuItem>
-        <MenuItem icon="download" onSelect={() => download(chat.id, "json")}>
-          Export as JSON
-        </MenuItem>
-      </Menu>
+      {chat && <Export chatId={chat.id} />}
     </header>
+  );
+}
+
+function Export({ chatId }: { chatId: string }) {
+  return (
+    <Menu trigger={<IconButton small label="Export chat" icon="download" />}>
+      <MenuItem icon="download" onSelect={() => download(chatId, "md")}>
+        Export as Markdown
+      </MenuItem>
+      <MenuItem icon="download" onSelect={() => download(chatId, "json")}>
+        Export as JSON
+      </MenuItem>
+    </Menu>
   );
 }
 

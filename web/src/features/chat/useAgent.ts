@@ -12,18 +12,17 @@ interface Choice {
 }
 
 /** Returns who answers: the chat's agent; in a new chat the one last chosen, else the default. */
-export function useAgent(chat: Chat | null): Choice {
+export function useAgent(chatId: string | null, chat: Chat | null): Choice {
   const { agents, default_agent_id, loading } = useAgents();
   const [chosen, setChosen] = useState(() => localStorage.getItem(KEPT) ?? "");
   const byId = (id: string) => agents.find((one) => one.id === id);
-  const agent = chat
-    ? (byId(chat.agent_id) ?? gone(chat.agent_id))
-    : (byId(chosen) ?? byId(default_agent_id));
+  const fresh = byId(chosen) ?? byId(default_agent_id);
+  const own = chat ? (byId(chat.agent_id) ?? gone(chat.agent_id)) : undefined;
   const choose = (id: string) => {
     localStorage.setItem(KEPT, id);
     setChosen(id);
   };
-  return { agents, agent, loading, choose };
+  return { agents, agent: chatId === null ? fresh : own, loading, choose };
 }
 
 /** An agent that is not configured any more still has a name. */

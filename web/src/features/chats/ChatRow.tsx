@@ -13,6 +13,8 @@ export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
   const { chatId, open } = useRoute();
   const [renaming, rename] = useState(false);
   const current = chat.id === chatId;
+  // What one looks at is read; the server hears of it in the same moment.
+  const shown = current && chat.unread ? { ...chat, unread: false } : chat;
   const go = (event: MouseEvent) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
     event.preventDefault();
@@ -26,7 +28,7 @@ export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
     );
   }
   return (
-    <li className={join(styles.row, current && styles.current, chat.unread && styles.unread)}>
+    <li className={join(styles.row, current && styles.current, shown.unread && styles.unread)}>
       <a
         href={`/c/${chat.id}`}
         className={styles.link}
@@ -37,7 +39,7 @@ export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
         <span className={styles.title} title={chat.title}>
           {chat.title}
         </span>
-        <Slot chat={chat} />
+        <Slot chat={shown} />
       </a>
       <RowMenu chat={chat} onRename={() => rename(true)} />
     </li>

@@ -1,4 +1,4 @@
-import { type KeyboardEvent, type RefObject, useState } from "react";
+import { type KeyboardEvent, useEffect, useRef, useState } from "react";
 import { useChatSearch, useConfig, useMe, useRoute } from "~/hooks";
 import { Button, IconButton } from "~/ui/Button";
 import { Icon } from "~/ui/icons";
@@ -9,20 +9,25 @@ import { Logo } from "./Logo";
 import styles from "./Sidebar.module.css";
 
 interface SidebarProps {
-  searchField: RefObject<HTMLInputElement | null>;
+  /** Grows with each wish to search: then the field takes the focus. */
+  sought: number;
   onCollapse: () => void;
   onSettings: () => void;
   onHelp: () => void;
 }
 
 /** All of one's chats, how each stands, and the way to a new one. */
-export function Sidebar({ searchField, onCollapse, onSettings, onHelp }: SidebarProps) {
+export function Sidebar({ sought, onCollapse, onSettings, onHelp }: SidebarProps) {
   const { open } = useRoute();
-  const [sought, seek] = useState("");
+  const [words, seek] = useState("");
+  const searchField = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    if (sought > 0) searchField.current?.focus();
+  }, [sought]);
   const [archived, showArchived] = useState(false);
-  const found = useChatSearch(sought);
+  const found = useChatSearch(words);
   const clear = (event: KeyboardEvent<HTMLInputElement>) => {
-    if (event.key !== "Escape" || sought === "") return;
+    if (event.key !== "Escape" || words === "") return;
     event.stopPropagation();
     seek("");
   };
@@ -43,7 +48,7 @@ export function Sidebar({ searchField, onCollapse, onSettings, onHelp }: Sidebar
             type="search"
             aria-label="Search chats"
             placeholder="Search"
-            value={sought}
+            value={words}
             onChange={(event) => seek(event.target.value)}
             onKeyDown={clear}
           />
@@ -55,7 +60,7 @@ export function Sidebar({ searchField, onCollapse, onSettings, onHelp }: Sidebar
             <Icon name="chevronLeft" size={16} /> All chats
           </button>
         )}
-        {found ? <Found {...found} sought={sought} /> : <ChatGroups archived={archived} />}
+        {found ? <Found {...found} sought={words} /> : <ChatGroups archived={archived} />}
       </nav>
       <Footer
         onSettings={onSettings}

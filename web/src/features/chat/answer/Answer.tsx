@@ -2,10 +2,12 @@ import { memo, useMemo } from "react";
 import { isTerminal } from "~/core/fold";
 import type { BranchMessage, Transcript } from "~/core/types";
 import { useTranscript } from "~/hooks";
+import { Icon } from "~/ui/icons";
 import { join } from "~/ui/join";
 import { Markdown } from "../markdown/Markdown";
 import styles from "./Answer.module.css";
 import { AnswerActions } from "./AnswerActions";
+import { againOf } from "./again";
 import { EndCard } from "./EndCard";
 import { endingOf } from "./endings";
 import { Progress } from "./Progress";
@@ -47,8 +49,15 @@ function Told({ message, transcript, last }: ToldProps) {
   const text = textOf(parts);
   const ended = isTerminal(status);
   const ending = endingOf(transcript, text);
+  const again = againOf(transcript.attempt, transcript.reason);
   return (
     <>
+      {again && (
+        <p className={styles.again}>
+          <Icon name="retry" size={15} />
+          {again}
+        </p>
+      )}
       {parts.map((part) => (
         <PartView key={part.key} part={part} />
       ))}

@@ -22,14 +22,13 @@ export function Progress({ transcript, parts }: ProgressProps) {
   );
 }
 
-function wordsFor({ status, attempt, queue_position }: Transcript, parts: readonly Part[]): string {
+function wordsFor({ status, queue_position }: Transcript, parts: readonly Part[]): string {
   if (status === "queued") {
     if (!queue_position) return "Waiting for its turn";
     const place = queue_position === 1 ? "next" : `number ${queue_position}`;
     return `Waiting for its turn: ${place} in line`;
   }
   const begun = parts.length > 0;
-  if (attempt > 1 && !begun) return `Started again after an interruption (attempt ${attempt})`;
   if (!begun) return "Thinking…";
   const end = parts.at(-1);
   return end?.kind === "tool" && end.state === "done" ? "Working…" : "";

@@ -48,7 +48,7 @@ function Data({ title, text, empty }: { title: string; text: string; empty: stri
   const shown = pretty(text);
   return (
     <div className={styles.data}>
-      <h4 className={styles.title}>{title}</h4>
+      <p className={styles.title}>{title}</p>
       {text.trim() === "" || text.trim() === "{}" ? (
         <p>{empty}</p>
       ) : (

@@ -7,7 +7,7 @@ const html = (text: string, growing = false) =>
 
 test("text becomes elements", () => {
   const page = html("# Title\n\n| a | b |\n| - | - |\n| 1 | 2 |\n\n- x\n- [ ] y");
-  expect(page.querySelector("h1")?.textContent).toBe("Title");
+  expect(page.querySelector("h2")?.textContent).toBe("Title");
   expect(page.querySelectorAll("td")).toHaveLength(2);
   expect(page.querySelectorAll("li")).toHaveLength(2);
 });

@@ -57,11 +57,30 @@ function Picture({ src, alt }: { src?: unknown; alt?: string | undefined }) {
 
 function Table({ children }: { children?: ReactNode }) {
   return (
+    // biome-ignore lint/a11y/useSemanticElements: a group for the keys, not a fieldset
     // biome-ignore lint/a11y/noNoninteractiveTabindex: wide tables are scrolled with the keys
-    <section className={styles.table} tabIndex={0} aria-label="Table">
+    <div role="group" className={styles.table} tabIndex={0} aria-label="Table">
       <table>{children}</table>
-    </section>
+    </div>
   );
 }
 
-export const ELEMENTS: Components = { code: Code, pre: Pre, a: Link, img: Picture, table: Table };
+function Tick({ checked }: { checked?: boolean | undefined }) {
+  const label = checked ? "Done" : "To do";
+  return <input type="checkbox" disabled checked={checked === true} aria-label={label} />;
+}
+
+/** Headings stand one level lower: the first one is the chat's title. */
+export const ELEMENTS: Components = {
+  h1: "h2",
+  h2: "h3",
+  h3: "h4",
+  h4: "h5",
+  h5: "h6",
+  a: Link,
+  code: Code,
+  img: Picture,
+  input: Tick,
+  pre: Pre,
+  table: Table,
+};

@@ -12,9 +12,9 @@ afterEach(() => {
 test("the end is shown at once, the rest step by step", () => {
   const { result } = renderHook(() => useRange(25, 10));
   expect(result.current).toEqual({ from: 15, to: 25 });
-  act(() => vi.advanceTimersByTime(8));
+  act(() => vi.advanceTimersByTime(20));
   expect(result.current.from).toBe(5);
-  act(() => vi.advanceTimersByTime(8));
+  act(() => vi.advanceTimersByTime(20));
   expect(result.current.from).toBe(0);
 });
 
@@ -30,9 +30,9 @@ test("many that come at once are shown step by step, one at a time at once", () 
   expect(result.current.to).toBe(2);
   rerender({ count: 30 });
   expect(result.current.to).toBe(12);
-  act(() => vi.advanceTimersByTime(8));
+  act(() => vi.advanceTimersByTime(20));
   expect(result.current.to).toBe(22);
-  act(() => vi.advanceTimersByTime(8));
+  act(() => vi.advanceTimersByTime(20));
   expect(result.current.to).toBe(30);
 });
 
@@ -41,9 +41,9 @@ test("one step per turn, whoever asks; what is taken back is not done", () => {
   step(() => done.push("a"));
   const takeBack = step(() => done.push("b"));
   step(() => done.push("c"));
-  vi.advanceTimersByTime(8);
+  vi.advanceTimersByTime(20);
   expect(done).toEqual(["a"]);
   takeBack();
-  vi.advanceTimersByTime(8);
+  vi.advanceTimersByTime(20);
   expect(done).toEqual(["a", "c"]);
 });

@@ -6,6 +6,7 @@
 
 import { useEffect, useState } from "react";
 
+const PAUSE_MS = 16;
 const waiting: (() => void)[] = [];
 let scheduled = false;
 
@@ -16,8 +17,9 @@ function next(): void {
 }
 
 function later(act: () => void): void {
-  // A timer, since hidden tabs draw no frames; it lets the browser draw in between.
-  setTimeout(act, 8);
+  // After the next frame, so that the place in the log is kept before more comes in above it.
+  if (document.hidden) setTimeout(act, PAUSE_MS);
+  else requestAnimationFrame(() => setTimeout(act));
 }
 
 /** Queues one step and returns what takes it back. */
@@ -45,7 +47,7 @@ export function useRange(count: number, size: number): { from: number; to: numbe
     if (to < count) return step(() => setShown(to));
     setShown(to);
     return;
-  }, [to, shown, count]);
+  }, [to, count]);
   useEffect(() => {
     if (from === 0) return;
     return step(() => setFrom(Math.max(0, from - size)));
