@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -22,8 +23,9 @@ base_url = "{url}/v1"
 model = "demo"
 upstream_background = true
 """
+STYLES = ("vllm", "prefix", "assistant_prefill")
 CONTINUES = """
-[agents.near]
+[agents.{style}]
 base_url = "{url}"
 model = "demo"
 recovery = "continue"
@@ -37,8 +39,9 @@ class Person:
     def __init__(self, server: Server) -> None:
         self.http = httpx.AsyncClient(base_url=server.url, timeout=10, trust_env=False)
 
-    async def ask(self, message: str = SCRIPT) -> str:
-        answer = await self.http.post("/api/invoke_endpoint", json={"message": message})
+    async def ask(self, message: str = SCRIPT, agent: str | None = None) -> str:
+        body = {"message": message} | ({"agent_id": agent} if agent else {})
+        answer = await self.http.post("/api/invoke_endpoint", json=body)
         return str(answer.json()["request_id"])
 
     async def status(self, request_id: str) -> dict[str, object]:
@@ -91,31 +94,42 @@ async def test_an_upstream_background_response_is_taken_up_again_and_paid_once(t
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("style", ["vllm", "prefix", "assistant_prefill"])
-async def test_a_partial_answer_is_gone_on_with(tmp_path, style):
+async def test_a_partial_answer_is_gone_on_with(tmp_path):
     """Kill, and drop in mid-answer: the model is given what it said, and says only the rest."""
     with Upstream() as upstream:
-        server = Server(tmp_path, CONTINUES.format(url=upstream.url, style=style))
+        config = "".join(CONTINUES.format(url=upstream.url, style=style) for style in STYLES)
+        server = Server(tmp_path, config)
         await server.start()
         person = Person(server)
         try:
-            request_id = await person.ask()
-            await person.some(request_id)
+            asked = {style: await person.ask(script(style), style) for style in STYLES}
+            for request_id in asked.values():
+                await person.some(request_id)
             await server.kill9()
             await server.start()
-            assert (await person.ended(request_id))["final_response"] == WHOLE
-            check_prefilled(upstream.calls[1].body, style)
-            dropping = {"chunks": 9, "drop_at": 5, "fail_times": 1, "rate": 30}
-            again = await person.ask(json.dumps(dropping))
-            now = await person.ended(again)
-            assert now["final_response"] == "".join(f"w{n} " for n in range(9))
-            check_prefilled(upstream.calls[3].body, style)
+            for style, request_id in asked.items():
+                assert (await person.ended(request_id))["final_response"] == WHOLE
+                check_prefilled(second_call(upstream, script(style)), style)
+            for style in STYLES:
+                dropping = script(style, chunks=9, drop_at=5, fail_times=1)
+                now = await person.ended(await person.ask(dropping, style))
+                assert now["final_response"] == "".join(f"w{n} " for n in range(9))
+                check_prefilled(second_call(upstream, dropping), style)
         finally:
             await person.http.aclose()
             server.end()
 
 
-def check_prefilled(body: dict[str, object], style: str) -> None:
+def script(style: str, **more: Any) -> str:
+    return json.dumps({"chunks": CHUNKS, "rate": 30, "name": style, **more})
+
+
+def second_call(upstream: Upstream, asked: str) -> dict[str, Any]:
+    _, again = (call.body for call in upstream.calls if call.script == asked)
+    return dict(again)
+
+
+def check_prefilled(body: dict[str, Any], style: str) -> None:
     messages = body["messages"]
     assert isinstance(messages, list)
     last = messages[-1]

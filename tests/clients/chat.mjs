@@ -12,7 +12,7 @@ const { useChat } = await import("@ai-sdk/react");
 const { DefaultChatTransport } = await import("ai");
 
 const tell = (seen) => console.log(JSON.stringify(seen));
-const LONG = '{"chunks": 40, "rate": 20}';
+const LONG = '{"chunks": 40, "rate": 6}';
 
 // One page: a component that holds `useChat`, and what it showed last.
 function open(id, messages = [], resume = false) {

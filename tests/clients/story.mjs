@@ -8,6 +8,14 @@ const { default: OpenAI } = await import(name);
 const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0, timeout: 60_000 });
 const SHORT = '{"chunks": 8}';
 const LONG = '{"chunks": 60, "rate": 20}';
+// The first call stalls in the middle until the server is killed; the next one is whole.
+const STALLING = JSON.stringify({
+  name: String(process.pid),
+  chunks: 60,
+  rate: 60,
+  stall_at: 20,
+  fail_times: 1,
+});
 const TOOL = {
   type: "function",
   name: "weather",
@@ -124,7 +132,7 @@ tell({
   items: items.data.map((item) => item.type),
 });
 
-const crashing = await read(await asked({ input: LONG, stream: true, background: true }), 8);
+const crashing = await read(await asked({ input: STALLING, stream: true, background: true }), 8);
 tell({ crash: told(crashing) });
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 await lines.next();

@@ -5,6 +5,7 @@ it waits for a line on its standard input, so that the server can be killed mean
 """
 
 import json
+import os
 import sys
 import time
 
@@ -12,6 +13,10 @@ import openai
 
 client = openai.OpenAI(base_url=sys.argv[1], api_key="none", max_retries=0, timeout=60)
 SHORT, LONG = '{"chunks": 8}', '{"chunks": 60, "rate": 20}'
+# The first call stalls in the middle until the server is killed; the next one is whole.
+STALLING = json.dumps(
+    {"name": str(os.getpid()), "chunks": 60, "rate": 60, "stall_at": 20, "fail_times": 1}
+)
 TOOL = {
     "type": "function",
     "name": "weather",
@@ -124,7 +129,7 @@ tell(
     items=[item.type for item in client.responses.input_items.list(answered.id).data],
 )
 
-crashing = read(asked(input=LONG, stream=True, background=True), 8)
+crashing = read(asked(input=STALLING, stream=True, background=True), 8)
 tell(crash=told(crashing))
 sys.stdin.readline()
 response_id, last = crashing[0].response.id, crashing[-1].sequence_number

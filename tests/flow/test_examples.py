@@ -25,7 +25,7 @@ CONFIG = """
 default_agent = "guide"
 [agents.guide]
 handler = "guide"
-words_per_s = 120
+words_per_s = 80
 [agents.graph]
 handler = "python"
 module = "examples.langgraph_agent:answer"
