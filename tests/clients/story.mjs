@@ -8,6 +8,8 @@ const { default: OpenAI } = await import(name);
 const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0, timeout: 60_000 });
 const SHORT = '{"chunks": 8}';
 const LONG = '{"chunks": 60, "rate": 20}';
+// However long the others take to get here, this answer is not over when the server is killed.
+const STUCK = JSON.stringify({ ...JSON.parse(LONG), stall_at: 20, fail_times: 1, name });
 const TOOL = {
   type: "function",
   name: "weather",
@@ -124,7 +126,7 @@ tell({
   items: items.data.map((item) => item.type),
 });
 
-const crashing = await read(await asked({ input: LONG, stream: true, background: true }), 8);
+const crashing = await read(await asked({ input: STUCK, stream: true, background: true }), 8);
 tell({ crash: told(crashing) });
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 await lines.next();

@@ -12,6 +12,8 @@ import openai
 
 client = openai.OpenAI(base_url=sys.argv[1], api_key="none", max_retries=0, timeout=60)
 SHORT, LONG = '{"chunks": 8}', '{"chunks": 60, "rate": 20}'
+# However long the others take to get here, this answer is not over when the server is killed.
+STUCK = json.loads(LONG) | {"stall_at": 20, "fail_times": 1, "name": openai.__version__}
 TOOL = {
     "type": "function",
     "name": "weather",
@@ -124,7 +126,7 @@ tell(
     items=[item.type for item in client.responses.input_items.list(answered.id).data],
 )
 
-crashing = read(asked(input=LONG, stream=True, background=True), 8)
+crashing = read(asked(input=json.dumps(STUCK), stream=True, background=True), 8)
 tell(crash=told(crashing))
 sys.stdin.readline()
 response_id, last = crashing[0].response.id, crashing[-1].sequence_number
