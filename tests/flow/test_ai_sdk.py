@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.flow.clients import NODE, run
 from tests.flow.serving import serving
+from tests.flow.stores import STORES, store_settings
 from tests.upstream import Upstream
 from tests.world.server import Server
 
@@ -24,22 +25,29 @@ def words(count: int) -> str:
     return "".join(f"w{n} " for n in range(count))
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Any]]:
-    """What the page with `useChat` showed."""
-    with Upstream() as upstream:
-        folder = tmp_path_factory.mktemp("ai-sdk")
-        server = Server(folder, CONFIG.format(url=upstream.url))
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=STORES)
+async def told(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, Any]]:
+    """What the page with `useChat` showed; each store."""
+    async with store_settings(request.param) as settings:
+        with Upstream() as upstream:
+            config = settings + CONFIG.format(url=upstream.url)
+            yield await _page(Server(tmp_path_factory.mktemp("ai-sdk"), config))
+
+
+async def _page(server: Server) -> dict[str, Any]:
+    """Start a server and the page; return what the page told."""
+    try:
+        await server.start()
+        page = await run(NODE, "chat.mjs", server.url)
         try:
-            await server.start()
-            page = await run(NODE, "chat.mjs", server.url)
-            try:
-                await page.until("retried")
-            finally:
-                await page.end()
-            yield page.told
+            await page.until("retried")
         finally:
-            server.end()
+            await page.end()
+        return page.told
+    finally:
+        server.end()
 
 
 async def test_questions_are_answered_in_one_chat(told):

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.flow.clients import STORIES, Program, run
+from tests.flow.stores import STORES, store_settings
 from tests.unit.shapes import Response
 from tests.upstream import Upstream
 from tests.world.server import Server
@@ -27,29 +28,36 @@ CREATED = "response.created"
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def told(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Any]]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=STORES)
+async def told(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[dict[str, Any]]:
+    """What all four told, on each store, and the calls that reached the agent."""
+    async with store_settings(request.param) as settings:
+        with Upstream() as upstream:
+            config = settings + CONFIG.format(url=upstream.url)
+            stories = await _stories(Server(tmp_path_factory.mktemp("clients"), config))
+            yield stories | {"calls": [call.body for call in upstream.calls]}
+
+
+async def _stories(server: Server) -> dict[str, Any]:
     """Run all four; the server is killed and started again while all have a stream dropped."""
-    with Upstream() as upstream:
-        folder = tmp_path_factory.mktemp("clients")
-        server = Server(folder, CONFIG.format(url=upstream.url))
-        programs: dict[str, Program] = {}
-        try:
-            await server.start()
-            for name, (command, script, *more) in STORIES.items():
-                programs[name] = await run(command, script, f"{server.url}/v1", *more)
-            await asyncio.gather(*(program.until("crash") for program in programs.values()))
-            await server.kill9()
-            await server.start()
-            for program in programs.values():
-                program.go_on()
-            await asyncio.gather(*(program.until("survived") for program in programs.values()))
-            calls = [call.body for call in upstream.calls]
-            yield {name: program.told for name, program in programs.items()} | {"calls": calls}
-        finally:
-            for program in programs.values():
-                await program.end()
-            server.end()
+    programs: dict[str, Program] = {}
+    try:
+        await server.start()
+        for name, (command, script, *more) in STORIES.items():
+            programs[name] = await run(command, script, f"{server.url}/v1", *more)
+        await asyncio.gather(*(program.until("crash") for program in programs.values()))
+        await server.kill9()
+        await server.start()
+        for program in programs.values():
+            program.go_on()
+        await asyncio.gather(*(program.until("survived") for program in programs.values()))
+        return {name: program.told for name, program in programs.items()}
+    finally:
+        for program in programs.values():
+            await program.end()
+        server.end()
 
 
 @pytest.fixture(params=list(STORIES))
