@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Page, async_playwright
 
 from perdure.routers.ui import is_built
+from tests.e2e.talkers import PARTS
 from tests.world.server import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -92,9 +93,8 @@ async def test_two_hundred_pieces_a_second_in_a_long_answer_never_block_the_page
     """Guard: settled blocks are memoised and no rule restyles them; without, this is over half."""
     await ask(page, "Long", "Tell me everything")
     await page.get_by_text("The long part is over.").wait_for(timeout=60_000)
-    await page.wait_for_function(
-        "document.querySelectorAll('[role=log] figure').length >= 220", timeout=60_000
-    )
+    blocks = page.get_by_role("log").locator("figure")
+    await blocks.nth(PARTS - 1).wait_for(state="attached", timeout=60_000)
     await page.evaluate(WATCH)
     begun = await page.evaluate("performance.now()")
     await go_on(page)
