@@ -6,26 +6,36 @@ import re
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from perdure.settings import Auth
+from perdure.settings import Auth, Webhooks
 from tests.flow.serving import serving
 
 BODIES = {
     "updateChat": {"title": "mine now"},
     "editMessage": {"content": "mine now"},
 }
-UNKNOWN = {"request_id": "resp_" + "0" * 24, "chat_id": "chat_" + "0" * 24, "message_id": "msg_0"}
+UNKNOWN = {
+    "request_id": "resp_" + "0" * 24,
+    "chat_id": "chat_" + "0" * 24,
+    "message_id": "msg_0",
+    "webhook_id": "evt_0",
+}
+NOBODY = Webhooks(url="http://127.0.0.1:9/", secret="s", allow_private=True)
 
 
 @pytest.fixture
 async def people(tmp_path):
     """Serve Alice, who has an answer that runs and a question that waits, and Mallory."""
-    async with serving(tmp_path, user="alice") as alice:
+    async with serving(tmp_path, user="alice", webhooks=NOBODY) as alice:
+        ended = await alice.asked_and_ended()
+        (webhook,) = (await alice.get("/api/webhooks"))["webhooks"]
+        await alice.http.delete(f"/api/chats/{ended['chat_id']}")
         running = await alice.ask("secret", "steered")
         waiting = await alice.ask("secret too", "steered", chat_id=running["chat_id"])
         hers = {
             "request_id": running["request_id"],
             "chat_id": running["chat_id"],
             "message_id": waiting["user_message_id"],
+            "webhook_id": webhook["id"],
         }
         mallory = alice.other("mallory")
         yield alice, mallory, hers
@@ -34,7 +44,7 @@ async def people(tmp_path):
 
 def normal(response):
     """Return what an answer tells, without the ids that the call named."""
-    return re.sub(r"(resp|chat|msg)_[0-9a-f]+", "ID", response.text)
+    return re.sub(r"(resp|chat|msg|evt)_[0-9a-f]+", "ID", response.text)
 
 
 async def test_on_every_route_a_foreign_id_answers_like_an_unknown_one(people):

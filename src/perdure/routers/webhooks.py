@@ -64,8 +64,6 @@ class Webhook(BaseModel):
 class Webhooks(BaseModel):
     """Webhooks, newest first."""
 
-    model_config = example(webhooks=[EXAMPLE])
-
     webhooks: list[Webhook]
 
 
