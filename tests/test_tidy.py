@@ -304,6 +304,7 @@ def test_development_and_production_run_the_same_versions():
     development = set(pins_of("dev"))
     assert set(pins_of("runtime")) <= development
     assert set(pins_of("build")) <= development
+    assert set(pins_of("web")) <= development
 
 
 def pins_of(name: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -31,7 +32,11 @@ POSITIONS_AGE_S = 1.0
 
 
 class Question(msgspec.Struct, kw_only=True):
-    """What a person asks, before anything is decided about it."""
+    """What a person asks, before anything is decided about it.
+
+    `history` is for a new chat only; `before` comes with the question in any chat. `answers`:
+    instead of a text, the id of a stored message to answer. The rest as in `NewRequest`.
+    """
 
     text: str
     user_id: str
@@ -40,10 +45,20 @@ class Question(msgspec.Struct, kw_only=True):
     chat_id: str | None = None
     history: Sequence[NewMessage] = ()
     parent_id: str | None = None
+    from_root: bool = False
     if_busy: IfBusy = "queue"
     metadata: dict[str, str] = {}
     idempotency_key: str | None = None
     fingerprint: str = ""
+    role: Literal["user", "assistant", "system", "developer", "tool"] = "user"
+    message_id: str | None = None
+    before: Sequence[NewMessage] = ()
+    answers: str | None = None
+    params: JSON = {}
+    input: Sequence[JSON] = ()
+    transient: bool = False
+    client_chat_id: str | None = None
+    any_agent: bool = False
 
 
 class Acceptance:
@@ -55,6 +70,10 @@ class Acceptance:
         default_agent_id: whom to ask when a question names nobody.
         limits: how many may wait.
         message_bytes_max: size of one message's text, UTF-8.
+
+    Attributes:
+        draining: refuse questions, the process is about to stop.
+        notify: whether ends are told by webhook.
 
     """
 
@@ -70,6 +89,7 @@ class Acceptance:
         message_bytes_max: int,
     ) -> None:
         self.draining = False
+        self.notify = False
         self._store = store
         self._bus = bus
         self._dispatch = dispatch
@@ -89,31 +109,36 @@ class Acceptance:
             Unavailable: the server is stopping or cannot write.
 
         """
-        self._check(question.text, question.parts)
-        for message in question.history:
+        if question.answers is None:
+            self._check(question.text, question.parts)
+        for message in (*question.history, *question.before):
             self._check_size(message.text)
+        agent_id = await self._agent_of(question)
         new = self._new(
-            question.user_id,
-            question.chat_id,
-            await self._agent_of(question),
-            question.metadata,
+            question.user_id, question.chat_id, agent_id, question.metadata, question.params
         )
         title = title_of(question.history[0].text if question.history else question.text)
         message = NewMessage(
-            id=new_id("msg"),
-            role="user",
+            id=question.message_id or new_id("msg"),
+            role=question.role,
             text=question.text,
             parts=question.parts,
         )
         new = msgspec.structs.replace(
             new,
             title=title,
-            history=question.history if new.new_chat else (),
-            question=message,
+            history=[*(question.history if new.new_chat else ()), *question.before],
+            question=message if question.answers is None else None,
+            answers=question.answers,
             parent_id=question.parent_id,
+            from_root=question.from_root,
             if_busy=question.if_busy,
             idempotency_key=question.idempotency_key,
             fingerprint=question.fingerprint,
+            input=question.input,
+            transient=question.transient,
+            client_chat_id=question.client_chat_id,
+            any_agent=question.any_agent,
         )
         return await self._accept(new)
 
@@ -131,8 +156,9 @@ class Acceptance:
         if before.agent_id not in self._agents:
             detail = f"The agent {before.agent_id} is no longer configured here."
             raise Invalid(detail, code="unknown_agent")
-        new = self._new(user_id, before.chat_id, before.agent_id, before.metadata)
-        return await self._accept(msgspec.structs.replace(new, answers=before.user_message_id))
+        new = self._new(user_id, before.chat_id, before.agent_id, before.metadata, before.params)
+        again = msgspec.structs.replace(new, answers=before.user_message_id, any_agent=True)
+        return await self._accept(again)
 
     async def cancel(self, request_id: str, user_id: str) -> Request:
         """End a request as cancelled unless it has ended; return the state that won."""
@@ -146,9 +172,17 @@ class Acceptance:
         await self._store.delete_request(request_id, user_id)
         await self._stopped([request_id], user_id)
 
-    async def create_chat(self, user_id: str, agent_id: str | None, title: str) -> Chat:
+    async def create_chat(
+        self,
+        user_id: str,
+        agent_id: str | None,
+        title: str,
+        metadata: Mapping[str, str] = {},
+    ) -> Chat:
         """Make an empty chat."""
-        chat = await self._store.create_chat(user_id, self._known(agent_id), title or "New chat")
+        chat = await self._store.create_chat(
+            user_id, self._known(agent_id), title or "New chat", metadata
+        )
         await self._bus.publish([Topic.chats(user_id)])
         return chat
 
@@ -161,6 +195,7 @@ class Acceptance:
         pinned: bool | None = None,
         archived: bool | None = None,
         current_message_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Chat:
         """Rename, pin, archive a chat or switch its branch."""
         chat = await self._store.update_chat(
@@ -170,6 +205,7 @@ class Acceptance:
             pinned=pinned,
             archived=archived,
             current_message_id=current_message_id,
+            metadata=metadata,
         )
         await self._bus.publish([Topic.chats(user_id)])
         return chat
@@ -243,6 +279,7 @@ class Acceptance:
         chat_id: str | None,
         agent_id: str,
         metadata: dict[str, str],
+        params: JSON,
     ) -> NewRequest:
         request_id = new_id("resp")
         first = response(
@@ -250,6 +287,9 @@ class Acceptance:
             agent_id=agent_id,
             created_at=time.time(),
             metadata=metadata,
+            conversation=params.get("conversation"),
+            background=params.get("background", True),
+            extra=params,
         )
         return NewRequest(
             id=request_id,
@@ -261,6 +301,8 @@ class Acceptance:
             first_event=first_event(first),
             limits=self._limits,
             metadata=metadata,
+            params=params,
+            notify=self.notify,
             start=True,
         )
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 
@@ -14,9 +14,11 @@ from perdure import adapters, routers, server
 from perdure.core import Core
 from perdure.errors import SettingsError
 from perdure.handlers import guide, python
+from perdure.handlers.anthropic import AnthropicHandler
 from perdure.handlers.guide import GuideHandler
 from perdure.handlers.openai import OpenAIHandler
 from perdure.handlers.python import PythonHandler
+from perdure.handlers.responses import ResponsesHandler
 from perdure.ports import Agent, Handler
 from perdure.settings import AgentSettings, Settings, load
 
@@ -53,7 +55,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.core = core
-    routers.include(app)
+    routers.include(app, with_ui=core.settings.ui.enabled)
     return app
 
 
@@ -128,7 +130,7 @@ def _configured(agent_id: str, wanted: AgentSettings) -> Agent:
         name=wanted.name or name,
         description=wanted.description or description,
         examples=wanted.examples or examples,
-        recovery=wanted.recovery,
+        recovery=_recovery(agent_id, wanted, handler),
         attempts_max=wanted.attempts_max,
         running_max=wanted.running_max,
         first_byte_timeout_s=wanted.first_byte_timeout_s,
@@ -138,19 +140,52 @@ def _configured(agent_id: str, wanted: AgentSettings) -> Agent:
     )
 
 
+def _recovery(
+    agent_id: str, wanted: AgentSettings, handler: Handler
+) -> Literal["restart", "continue", "fail"]:
+    """Return the policy: who runs in the background upstream goes on unless told otherwise."""
+    if wanted.upstream_background and "recovery" not in wanted.model_fields_set:
+        return "continue"
+    if wanted.recovery == "continue" and not handler.can_continue:
+        detail = (
+            f"agents.{agent_id}: recovery = continue needs continue_style (handler openai), "
+            "upstream_background (handler responses), or an agent that says it continues."
+        )
+        raise SettingsError(detail)
+    return wanted.recovery
+
+
 _Made = tuple[Handler, str, str, Sequence[str]]
 
 
 def _openai(agent_id: str, wanted: AgentSettings) -> _Made:
+    server = _server(agent_id, wanted)
+    handler = OpenAIHandler(*server, continues=_CONTINUES[wanted.continue_style])
+    return handler, agent_id, "", ()
+
+
+def _responses(agent_id: str, wanted: AgentSettings) -> _Made:
+    server = _server(agent_id, wanted)
+    handler = ResponsesHandler(*server, background=wanted.upstream_background)
+    return handler, agent_id, "", ()
+
+
+def _anthropic(agent_id: str, wanted: AgentSettings) -> _Made:
+    return AnthropicHandler(*_server(agent_id, wanted)), agent_id, "", ()
+
+
+def _server(
+    agent_id: str, wanted: AgentSettings
+) -> tuple[str, str, str | None, Mapping[str, str], Mapping[str, Any]]:
+    """Return a server's address, model, key, headers and parameters."""
     if not wanted.base_url or not wanted.model:
-        detail = f"agents.{agent_id}: the handler openai needs base_url and model."
+        detail = f"agents.{agent_id}: the handler {wanted.handler} needs base_url and model."
         raise SettingsError(detail)
     key = os.environ.get(wanted.api_key_env) if wanted.api_key_env else None
     if wanted.api_key_env and not key:
         detail = f"agents.{agent_id}: the variable {wanted.api_key_env} (api_key_env) is not set."
         raise SettingsError(detail)
-    handler = OpenAIHandler(wanted.base_url, wanted.model, key, wanted.headers, wanted.params)
-    return handler, agent_id, "", ()
+    return wanted.base_url, wanted.model, key, wanted.headers, wanted.params
 
 
 def _python(agent_id: str, wanted: AgentSettings) -> _Made:
@@ -166,8 +201,16 @@ def _guide(_: str, wanted: AgentSettings) -> _Made:
     return handler, "Guide", guide.DESCRIPTION, guide.EXAMPLES
 
 
+_CONTINUES: Mapping[str, Literal["", "continue_final_message", "prefix", "prefill"]] = {
+    "": "",
+    "vllm": "continue_final_message",
+    "prefix": "prefix",
+    "assistant_prefill": "prefill",
+}
 _HANDLERS: Mapping[str, Callable[[str, AgentSettings], _Made]] = {
     "openai": _openai,
+    "responses": _responses,
+    "anthropic": _anthropic,
     "python": _python,
     "guide": _guide,
 }

@@ -88,6 +88,17 @@ class Trace(msgspec.Struct, frozen=True, gc=False):
     trace_id: str
 
 
+class Marked(msgspec.Struct, frozen=True, gc=False):
+    """Deltas, and where the upstream's own log stands after them.
+
+    They are stored in one transaction: an attempt that goes on from `position` neither loses nor
+    repeats anything. Only its handler understands a position.
+    """
+
+    position: dict[str, object]
+    deltas: tuple[Plain, ...] = ()
+
+
 class Finish(msgspec.Struct, frozen=True, gc=False):
     """The upstream said that the answer is complete.
 
@@ -97,4 +108,5 @@ class Finish(msgspec.Struct, frozen=True, gc=False):
     reason: Literal["stop", "length", "content_filter", "tool_calls"] = "stop"
 
 
-Delta = Text | Reasoning | Refusal | ToolCall | ToolResult | Annotation | Usage | Trace | Finish
+Plain = Text | Reasoning | Refusal | ToolCall | ToolResult | Annotation | Usage | Trace
+Delta = Plain | Marked | Finish

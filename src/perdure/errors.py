@@ -58,14 +58,23 @@ class Invalid(Refused):
         detail: what is wrong, in a sentence.
         code: stable name, e.g. `message_too_large`.
         status: HTTP status, 400 by default (413 and 422 also occur).
+        param: the parameter that is wrong, e.g. `input[0].role`, where one is known.
 
     """
 
     code = "invalid_request"
 
-    def __init__(self, detail: str, *, code: str | None = None, status: int = 400) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        status: int = 400,
+        param: str | None = None,
+    ) -> None:
         super().__init__(detail, code=code)
         self.status = status
+        self.param = param
 
 
 class Conflict(Refused):

@@ -17,6 +17,7 @@ from perdure.deltas import (
     Annotation,
     Delta,
     Finish,
+    Marked,
     Reasoning,
     Refusal,
     Text,
@@ -43,7 +44,7 @@ from perdure.items import (
 )
 from perdure.log import Log
 from perdure.model import JSON, Failure, Request, Status
-from perdure.response import first_event, response
+from perdure.response import first_event, of_request, response
 from perdure.wire import TERMINAL, clean, is_terminal, kind, number
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "is_terminal",
     "kind",
     "number",
+    "of_request",
     "rebuild",
     "response",
 ]
@@ -94,6 +96,7 @@ class Builder:
 
     Attributes:
         trace_id, usage, finish_reason: the latest that the agent told, None before.
+        position: where the upstream's own log stands, None where that is not told.
         has_deltas: whether any delta here had content.
 
     Raises `ValueError` if the log has no event 0; every method that adds, once it has ended.
@@ -104,6 +107,7 @@ class Builder:
         if fold.sequence_number < 0:
             raise ValueError("a log begins with response.created")
         self.trace_id: str | None = None
+        self.position: JSON | None = None
         self.usage: JSON | None = None
         self.finish_reason: str | None = None
         self.has_deltas = False
@@ -133,6 +137,11 @@ class Builder:
         """Size of the answer so far, roughly: all its items, and the text that it continues."""
         waiting = self._log.pieces_characters + self._calls.waiting_characters
         return self._earlier_bytes + self._log.content_bytes + waiting
+
+    def text(self) -> str:
+        """Return the text of the answer so far, with what its attempt continues."""
+        self._log.flush()
+        return text_of(counted(self._log.items, self._group))
 
     def take(self) -> list[bytes]:
         """Return the encoded events since the last call; adjacent text is one event."""
@@ -189,6 +198,16 @@ class Builder:
                 self._result(delta)
             case Annotation():
                 self._annotate(delta)
+            case Marked():
+                for told in delta.deltas:
+                    self.add(told)
+                self.position = delta.position
+            case Usage() | Trace() | Finish():
+                self._keep(delta)
+
+    def _keep(self, delta: Usage | Trace | Finish) -> None:
+        """Keep what is told at the end."""
+        match delta:
             case Usage():
                 self.usage = _usage(delta)
             case Trace():
@@ -370,14 +389,7 @@ def rebuild(request: Request) -> list[bytes]:
     """
     if not request.status.terminal:
         raise ValueError(f"request {request.id} has not ended")
-    start = first_event(
-        response(
-            id=request.id,
-            agent_id=request.agent_id,
-            created_at=request.created_at,
-            metadata=request.metadata,
-        )
-    )
+    start = first_event(of_request(request))
     builder = Builder(fold([start]), now=lambda: request.completed_at or request.created_at)
     builder.in_progress(1)
     builder.retell(request)

@@ -13,7 +13,7 @@ import msgspec
 
 from perdure.model import JSON
 
-PACKED_BYTES = 8 * 1024
+PLAIN_BYTES, PACKED_BYTES = 32 * 1024, 8 * 1024
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -76,7 +76,10 @@ SHAPES: Mapping[str, Shape] = {shape.part: shape for shape in (TEXT, REFUSAL, SU
 
 
 class GrowingText:
-    """Text that only grows. All but its end is kept compressed: every running answer has one."""
+    """Text that only grows. What lies before its last 32 KiB is kept compressed.
+
+    Every running answer has one: a long one must not cost its length, a short one no compression.
+    """
 
     __slots__ = ("_end", "_packed")
 
@@ -88,9 +91,9 @@ class GrowingText:
     def write(self, text: str) -> None:
         """Add text without lone surrogates."""
         self._end += text.encode()
-        if len(self._end) >= PACKED_BYTES:
-            self._packed.append(zlib.compress(self._end, 1))
-            self._end = bytearray()
+        while len(self._end) >= PLAIN_BYTES:
+            self._packed.append(zlib.compress(self._end[:PACKED_BYTES], 1))
+            del self._end[:PACKED_BYTES]
 
     def getvalue(self) -> str:
         """Return the whole text."""

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("perdure.journal")
 
-SPACING_S = 0.003
+SPACING_S = 0.004
 """Least distance of two flushes: about the time in which a commit pays for itself."""
 SPACING_MAX_S = 0.06
 RETRY_S = 0.5

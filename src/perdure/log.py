@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from perdure.items import ARGUMENTS, SHAPES, Item, Part
 from perdure.model import JSON
-from perdure.wire import clean, encode
+from perdure.wire import clean, encode, encode_text
 
 _PREFIX: Mapping[str, str] = {
     "message": "msg",
@@ -29,6 +29,18 @@ class Log:
         content_bytes: size of all items, parts, texts and citations that became events here.
 
     """
+
+    __slots__ = (
+        "_around",
+        "content_bytes",
+        "events",
+        "events_bytes",
+        "items",
+        "next",
+        "open",
+        "pieces",
+        "pieces_characters",
+    )
 
     def __init__(self, number: int, items: Iterable[Item]) -> None:
         self.next = number
@@ -58,14 +70,18 @@ class Log:
 
     def flush(self) -> None:
         """Make one event of the text that waits, if any."""
-        if not self.pieces:
+        pieces = self.pieces
+        if not pieces:
             return
-        text = "".join(self.pieces)
-        self.pieces.clear()
+        text = pieces[0] if len(pieces) == 1 else "".join(pieces)
+        pieces.clear()
         self.pieces_characters = 0
         if not text or self.open is None:
             return
-        text, encoded = _encoded(text)
+        if not text.isascii() or "\0" in text:
+            text, encoded = _encoded(text)
+        else:
+            encoded = encode_text(text)
         self.open.parts[-1].text.write(text)
         self.content_bytes += len(encoded) - 2
         before, after, end = self._around

@@ -42,7 +42,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 """Every allowed transition. `streaming -> queued`: lease lost, hand-over. Terminal is final."""
 
 
-def new_id(noun: Literal["resp", "chat", "msg", "claim", "fb"]) -> str:
+def new_id(noun: Literal["resp", "chat", "msg", "claim", "fb", "evt"]) -> str:
     """Return a fresh random id, e.g. `resp_3f…` (prefix, underscore, 24 hex digits)."""
     return f"{noun}_{secrets.token_hex(12)}"
 
@@ -58,7 +58,10 @@ class Request(msgspec.Struct, kw_only=True):
     """One question being answered: the row that owns an event log.
 
     `sequence_number` is the number of the last durable event. `output` holds the answer's Open
-    Responses items once terminal. `crashes` counts lost workers, `attempt` all starts.
+    Responses items once terminal. `crashes` counts lost workers, `attempt` all starts. `params` are
+    the caller's parameters in the words of Open Responses (tools, instructions, temperature …), to
+    be echoed and passed on. `transient`: removed with its chat soon after its end. `upstream` tells
+    where the log of the agent's own server stands.
     """
 
     id: str
@@ -83,6 +86,9 @@ class Request(msgspec.Struct, kw_only=True):
     incomplete_reason: str | None = None
     metadata: dict[str, str] = {}
     events_pruned: bool = False
+    params: JSON = {}
+    transient: bool = False
+    upstream: JSON | None = None
 
 
 class Message(msgspec.Struct, kw_only=True):
@@ -103,7 +109,8 @@ class Chat(msgspec.Struct, kw_only=True):
     """A conversation with one agent, and its state as lists show it.
 
     `revision` grows with each change of any of the person's chats: the cursor of live lists.
-    `current_message_id` is the leaf of the active branch.
+    `current_message_id` is the leaf of the active branch. `client_id` is the name that a client
+    made up for it; it means nothing to other people.
     """
 
     id: str
@@ -121,6 +128,26 @@ class Chat(msgspec.Struct, kw_only=True):
     queued: int = 0
     unread: bool = False
     last_status: Status | None = None
+    metadata: dict[str, str] = {}
+    client_id: str | None = None
+
+
+class Webhook(msgspec.Struct, kw_only=True):
+    """A notice that a request has ended, to be delivered at least once.
+
+    `due_at`: when to try next; None = delivered, or given up (`failed_at`, a dead letter).
+    """
+
+    id: str
+    request_id: str
+    user_id: str
+    type: str
+    created_at: float
+    attempts: int = 0
+    due_at: float | None = None
+    delivered_at: float | None = None
+    failed_at: float | None = None
+    error: str | None = None
 
 
 class Feedback(msgspec.Struct, kw_only=True):

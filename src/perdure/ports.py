@@ -7,116 +7,48 @@ Each promise here is an executable suite in `tests/contract`, which every adapte
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
 from perdure.deltas import Delta
 from perdure.events import Closing
-from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status
+from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Webhook
+from perdure.records import (
+    Accepted,
+    AcceptLimits,
+    Append,
+    Claim,
+    IfBusy,
+    NewMessage,
+    NewRequest,
+    RunLimits,
+    Slice,
+)
 
-IfBusy = Literal["queue", "reject", "interrupt"]
-
-
-class RunLimits(msgspec.Struct, frozen=True):
-    """How many requests may run at once: in total, per person, per agent (absent: no cap)."""
-
-    running_max: int
-    running_per_user_max: int
-    running_per_agent_max: Mapping[str, int] = {}
-
-
-class AcceptLimits(msgspec.Struct, frozen=True):
-    """How many requests may wait, and how many messages a chat may hold."""
-
-    queued_max: int
-    queued_per_user_max: int
-    messages_max: int
-    run: RunLimits
-
-
-class NewMessage(msgspec.Struct, frozen=True):
-    """A message to store; `parts` holds the original content when it was not plain text."""
-
-    id: str
-    role: Literal["user", "assistant", "system", "developer", "tool"]
-    text: str
-    parts: list[JSON] | None = None
-
-
-class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
-    """Everything `accept` writes, decided before its transaction.
-
-    Exactly one of `question` (a new user message) and `answers` (the id of a stored user message to
-    answer once more) is given. `parent_id` None = after the active leaf. `history` comes before the
-    question in a new chat. `fingerprint` tells whether a repeated idempotency key repeats the body.
-    `start`: admit who may run now in the same transaction, which saves a commit per question.
-    """
-
-    id: str
-    chat_id: str
-    user_id: str
-    agent_id: str
-    message_id: str
-    first_event: bytes
-    limits: AcceptLimits
-    new_chat: bool = False
-    title: str = ""
-    history: Sequence[NewMessage] = ()
-    question: NewMessage | None = None
-    answers: str | None = None
-    parent_id: str | None = None
-    if_busy: IfBusy = "queue"
-    metadata: dict[str, str] = {}
-    idempotency_key: str | None = None
-    fingerprint: str = ""
-    start: bool = False
-
-
-class Accepted(msgspec.Struct, frozen=True):
-    """What `accept` committed.
-
-    `replayed`: an earlier call with the same key made it. `interrupted`: the requests it cancelled.
-    `admitted`: who may run now, as `admit` tells it; the caller has to enqueue them.
-    """
-
-    request: Request
-    replayed: bool = False
-    interrupted: Sequence[str] = ()
-    admitted: Sequence[str] = ()
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """Ownership of one attempt: the fence, the log so far, the talk up to the question."""
-
-    claim_id: str
-    request: Request
-    events: Sequence[bytes]
-    messages: Sequence[Message]
-
-
-class Append(msgspec.Struct, frozen=True):
-    """Events `first`, `first + 1` … of one request, encoded, to be appended under `claim_id`.
-
-    `trace_id` and `attempt` are stored beside them when given.
-    """
-
-    request_id: str
-    claim_id: str
-    first: int
-    events: Sequence[bytes]
-    trace_id: str | None = None
-    attempt: int | None = None
-
-
-class Slice(msgspec.Struct, frozen=True):
-    """A contiguous piece of a log: `events[0]` has number `first`; `last` is the newest durable."""
-
-    first: int
-    events: Sequence[bytes]
-    last: int
-    ended: bool
-
+__all__ = [
+    "AcceptLimits",
+    "Accepted",
+    "Agent",
+    "Append",
+    "Bus",
+    "Call",
+    "ChatStore",
+    "Claim",
+    "Handler",
+    "IfBusy",
+    "NewMessage",
+    "NewRequest",
+    "Outbox",
+    "Queue",
+    "RequestStore",
+    "RunLimits",
+    "Slice",
+    "Stoppable",
+    "Store",
+    "Topic",
+    "Verdict",
+]
 
 Verdict = Callable[[Request], Failure | None]
 """Decides about a request whose worker is gone: None = queue it again, else fail it so."""
@@ -140,8 +72,18 @@ class RequestStore(Protocol):
     async def admit(self, limits: RunLimits) -> list[str]:
         """Mark who may run now, fairly, oldest first within a person's rank; return their ids."""
 
-    async def claim(self, request_id: str, worker_id: str, lease_s: float) -> Claim | None:
-        """Take an admitted request: attempt + 1, `response.in_progress`. None: it is not."""
+    async def claim(
+        self,
+        request_id: str,
+        worker_id: str,
+        lease_s: float,
+        continuing: Collection[str] = (),
+    ) -> Claim | None:
+        """Take an admitted request: attempt + 1, `response.in_progress`. None: it is not.
+
+        `continuing`: ids of agents that go on behind a partial answer: the event of a later attempt
+        says so, and what was said before counts.
+        """
 
     async def renew(self, claims: Mapping[str, str], lease_s: float) -> set[str]:
         """Extend the leases of `{request id: claim id}`; return the ids that are still owned."""
@@ -194,21 +136,32 @@ class RequestStore(Protocol):
     async def delete_request(self, request_id: str, user_id: str) -> None:
         """Stop it if it runs and remove it with its log; the messages stay."""
 
+    async def input(self, request_id: str, user_id: str) -> list[JSON]:
+        """Return the input items that the request was made with; raises `NotFound`."""
+
     async def counts(self) -> dict[str, int]:
         """Return how many requests there are in each non-terminal state: `queued`, `streaming`."""
 
     async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
-        """Remove what ended longer ago than given (0 = keep for ever); return counts by noun."""
+        """Remove what ended longer ago than given (0 = keep for ever); return counts by noun.
+
+        Transient requests go with their chats a minute after their end, whatever is given.
+        """
 
 
 class ChatStore(Protocol):
     """Chats, messages and feedback. Every method names the person; foreign is `NotFound`."""
 
-    async def create_chat(self, user_id: str, agent_id: str, title: str) -> Chat:
+    async def create_chat(
+        self, user_id: str, agent_id: str, title: str, metadata: Mapping[str, str] = {}
+    ) -> Chat:
         """Make an empty chat."""
 
     async def chat(self, chat_id: str, user_id: str) -> Chat:
         """Return one chat."""
+
+    async def chat_of_client(self, client_id: str, user_id: str) -> Chat:
+        """Return the person's living chat that a client calls so."""
 
     async def chats(
         self,
@@ -236,8 +189,12 @@ class ChatStore(Protocol):
         pinned: bool | None = None,
         archived: bool | None = None,
         current_message_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Chat:
-        """Change what is given. Raises `NotFound` also for a message of another chat."""
+        """Change what is given, metadata as a whole.
+
+        Raises `NotFound` also for a message of another chat.
+        """
 
     async def mark_read(self, chat_id: str, user_id: str) -> Chat:
         """Clear the unread mark for all of the person's devices."""
@@ -257,6 +214,23 @@ class ChatStore(Protocol):
     async def remove_message(self, message_id: str, user_id: str) -> str:
         """Withdraw a question that still waits; return its request's id."""
 
+    async def add_messages(
+        self, chat_id: str, user_id: str, messages: Sequence[NewMessage]
+    ) -> list[Message]:
+        """Put messages behind the active leaf, in order, without asking anybody.
+
+        Raises `Conflict` (`chat_busy`) while a request of the chat has not ended.
+        """
+
+    async def drop_message(
+        self, message_id: str, user_id: str, keep: Sequence[JSON] | None = None
+    ) -> Chat:
+        """Take a message out of its chat; what follows it follows its parent.
+
+        `keep`: only reduce an answer to these items of its output. Raises `Conflict` (`chat_busy`)
+        while a request of the chat has not ended.
+        """
+
     async def add_feedback(self, feedback: Feedback) -> None:
         """Keep a verdict; a later one of the same person, request and name replaces it."""
 
@@ -266,8 +240,36 @@ class ChatStore(Protocol):
     async def request_of_trace(self, trace_id: str, user_id: str) -> Request:
         """Return the person's request with that trace id."""
 
+    async def answer_item(self, item_id: str, user_id: str) -> JSON:
+        """Return the item of that id in one of the person's answers; raises `NotFound`."""
 
-class Store(RequestStore, ChatStore, Protocol):
+
+class Outbox(Protocol):
+    """Webhooks that wait for delivery. `accept(notify=True)` makes one when the request ends.
+
+    A webhook is one of `response.completed | incomplete | failed | cancelled`; its row is written
+    in the transaction that ends the request, so that no end is forgotten and none told too early.
+    """
+
+    async def take_webhooks(self, hide_s: float, limit: int = 20) -> list[Webhook]:
+        """Return those that are due, oldest first, with the new attempt counted.
+
+        Nobody is given them again within `hide_s`; if this process dies, somebody is after it.
+        """
+
+    async def settle_webhook(
+        self, webhook_id: str, *, error: str | None = None, retry_s: float | None = None
+    ) -> None:
+        """Keep how it went: no error = delivered; else due in `retry_s`, None = given up."""
+
+    async def webhooks(self, user_id: str, *, dead: bool = False, limit: int = 50) -> list[Webhook]:
+        """Return the person's, newest first; `dead`: only those given up."""
+
+    async def redeliver_webhook(self, webhook_id: str, user_id: str) -> Webhook:
+        """Make one due now, whatever became of it; its attempts begin anew. Raises `NotFound`."""
+
+
+class Store(RequestStore, ChatStore, Outbox, Protocol):
     """Durable truth; whatever it cannot do now raises `Unavailable`."""
 
     async def open(self) -> None:
@@ -338,7 +340,12 @@ class Call(msgspec.Struct, frozen=True):
     """What a handler gets for one attempt.
 
     `messages` are Chat Completions messages (`{role, content}`), oldest first, the question last.
-    `attempt` counts from 1. `partial` is an earlier attempt's text, for handlers that continue.
+    `items` is the same talk as Open Responses items, with what Chat Completions cannot say.
+    `attempt` counts from 1. `partial` is the text to go on behind, for handlers that continue; ""
+    when the answer begins anew. `params` are the caller's own (tools, instructions …), as in
+    `Request.params`. `upstream` is the last `Marked.position` of an attempt to be continued.
+    `put` takes a delta as if it were yielded, but without a turn of the event loop, and tells
+    whether it may be called again before the handler has yielded once more.
     """
 
     request_id: str
@@ -349,6 +356,10 @@ class Call(msgspec.Struct, frozen=True):
     attempt: int = 1
     partial: str = ""
     metadata: Mapping[str, str] = {}
+    put: Callable[[Delta], bool] | None = None
+    items: Sequence[JSON] = ()
+    params: Mapping[str, Any] = {}
+    upstream: JSON | None = None
 
 
 class Handler(Protocol):
@@ -366,6 +377,14 @@ class Handler(Protocol):
 
     async def close(self) -> None:
         """Let go of connections."""
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """A handler whose agent goes on when the call is closed, and has to be told to stop."""
+
+    async def stop(self, position: JSON) -> None:
+        """End the run at `Marked.position`: nobody wants its answer any more. Never raises."""
 
 
 class Agent(msgspec.Struct, kw_only=True, frozen=True):

@@ -10,6 +10,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import count
+
+import msgspec
 
 from perdure.errors import NotFound, PerdureError
 from perdure.ports import Slice
@@ -26,17 +29,19 @@ class Drained(PerdureError):
     retryable = True
 
 
-class Batch:
+class Batch(msgspec.Struct, gc=False):
     """Consecutive durable events; shared by all readers, and framed once for all of them."""
 
-    __slots__ = ("_sse", "ended", "events", "first", "following")
+    first: int
+    events: Sequence[bytes]
+    ended: bool
+    _sse: bytes | None = None
+    _chunk: bytes | None = None
 
-    def __init__(self, first: int, events: Sequence[bytes], *, ended: bool) -> None:
-        self.first = first
-        self.following = first + len(events)  # the number after the last event
-        self.events = events
-        self.ended = ended
-        self._sse: bytes | None = None
+    @property
+    def following(self) -> int:
+        """The number after the last event."""
+        return self.first + len(self.events)
 
     @property
     def size(self) -> int:
@@ -46,18 +51,30 @@ class Batch:
     def sse(self) -> bytes:
         """Return the events as SSE frames with `id`, `event` and `data`."""
         if self._sse is None:
-            frames = [
-                b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind(event), event)
-                for number, event in enumerate(self.events, self.first)
-            ]
-            self._sse = frames[0] if len(frames) == 1 else b"".join(frames)
+            events = self.events
+            self._sse = (
+                _frame(self.first, events[0])
+                if len(events) == 1
+                else b"".join(map(_frame, count(self.first), events))
+            )
         return self._sse
+
+    def http_chunk(self) -> bytes:
+        """Return the SSE frames as one chunk of an HTTP/1.1 body."""
+        if self._chunk is None:
+            frames = self.sse()
+            self._chunk = b"%x\r\n%b\r\n" % (len(frames), frames)
+        return self._chunk
 
     def since(self, number: int) -> Batch:
         """Return the part from `number` on."""
         if number <= self.first:
             return self
         return Batch(number, self.events[number - self.first :], ended=self.ended)
+
+
+def _frame(number: int, event: bytes) -> bytes:
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind(event), event)
 
 
 Sink = Callable[[Batch], bool]
@@ -94,18 +111,20 @@ class Tail:
 
     def extend(self, slice_: Slice, now: float) -> None:
         """Take what was read after `next`, and wake the readers."""
-        if self.next is None or slice_.first != self.next:
+        first, events = slice_.first, slice_.events
+        if self.next is None or first != self.next:
             return
-        batch = Batch(slice_.first, slice_.events, ended=slice_.ended)
-        self.ended = batch.ended = slice_.ended and batch.following > slice_.last
-        if slice_.events:
-            self.next = batch.following
+        following = first + len(events)
+        self.ended = slice_.ended and following > slice_.last
+        if events:
+            self.next = following
+            batch = Batch(first, events, self.ended)
             if self.listeners:
                 self.moved_at = now
                 self._tell(batch)
             if len(self.listeners) < self.readers:
                 self._hold(batch)
-        if self.waiters and (slice_.events or self.ended):
+        if self.waiters and (events or self.ended):
             self.wake(more=True)
 
     def _hold(self, batch: Batch) -> None:

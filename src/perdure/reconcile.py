@@ -86,6 +86,8 @@ class Reconciler:
         agent = self._agents.get(request.agent_id)
         if agent is None:
             return Failure("agent_removed", f"The agent {request.agent_id} is no longer here.")
+        if request.transient:
+            return Failure("interrupted", "The server restarted, and store was false.")
         if agent.recovery == "fail":
             return Failure("interrupted", "The answer was interrupted; press Retry to ask again.")
         if request.crashes >= agent.attempts_max:

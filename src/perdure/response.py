@@ -5,27 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perdure.model import JSON
+from perdure.model import JSON, Request
 from perdure.wire import clean, encode
-
-_OWN = frozenset(
-    {
-        "id",
-        "object",
-        "created_at",
-        "completed_at",
-        "status",
-        "background",
-        "model",
-        "metadata",
-        "output",
-        "error",
-        "incomplete_details",
-        "usage",
-        "conversation",
-    }
-)
-"""Keys that the server decides."""
 
 _ECHOED: JSON = {
     "store": True,
@@ -83,7 +64,7 @@ def response(
     """Return the Response object of a request that waits.
 
     `created_at` is in unix seconds. `extra` holds the caller's parameters to echo; None in it means
-    the default, and keys that the server decides are ignored. Source: Open Responses 2026-04-24.
+    the default, and all other keys are ignored. Source: Open Responses 2026-04-24.
     """
     whole: JSON = {
         "id": id,
@@ -99,12 +80,26 @@ def response(
         "incomplete_details": None,
         "usage": None,
         **_ECHOED,
-        **{key: _echo(key, value) for key, value in (extra or {}).items() if key not in _OWN},
+        **{key: _echo(key, value) for key, value in (extra or {}).items() if key in _ECHOED},
     }
     if conversation is not None:
         whole["conversation"] = {"id": conversation}
     cleaned: JSON = clean(whole)
     return cleaned
+
+
+def of_request(request: Request) -> JSON:
+    """Return the Response object of a request as it was when it was accepted."""
+    params = request.params
+    return response(
+        id=request.id,
+        agent_id=request.agent_id,
+        created_at=request.created_at,
+        metadata=request.metadata,
+        conversation=params.get("conversation"),
+        background=params.get("background", True),
+        extra=params,
+    )
 
 
 def first_event(response: JSON) -> bytes:

@@ -4,28 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable
+from typing import TypeVar
 
 from perdure.deltas import Delta
 from perdure.errors import PerdureError, UpstreamError
 from perdure.events import Builder, Closing
 from perdure.fold import fold
-from perdure.model import JSON, Failure, Message, Status
+from perdure.model import JSON, Failure, Status
 from perdure.ports import Agent, Append, Call, Claim
+from perdure.talk import as_items, as_messages
+
+T = TypeVar("T")
+
+PENDING_BYTES_MAX = 64 * 1024
+"""Bytes that a run may have waiting for the store before it must wait itself."""
 
 
 class Run:
-    """One attempt of a request in this process; what the journal writes for it."""
+    """One attempt of a request in this process; what the journal writes for it.
 
-    def __init__(self, claim: Claim, agent: Agent, task: asyncio.Task[None]) -> None:
+    Args:
+        claim: its ownership.
+        agent: who answers.
+        task: what runs it; cancelled to stop it.
+        note: called with the run when there is something to store.
+        answer_bytes_max: size from which the answer is too large.
+
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        agent: Agent,
+        task: asyncio.Task[None],
+        note: Callable[[Run], None],
+        answer_bytes_max: int,
+    ) -> None:
         self.request_id = claim.request.id
         self.claim = claim
         self.agent = agent
         self.task = task
         folded = fold(claim.events)
-        self.partial = folded.text()
-        self.builder = Builder(folded)
+        self.continuing = goes_on(agent)
         self.attempt = claim.request.attempt
+        self.partial = folded.text() if self.continuing and self.attempt > 1 else ""
+        self.builder = Builder(folded)
         self.stopped: PerdureError | None = None
         self.handing_over = False
         self.asking = False
@@ -34,35 +58,65 @@ class Run:
         self.heard = 0
         self.drops = 0
         self.touched = self.started = time.monotonic()
+        self._note = note
+        self._answer_bytes_max = answer_bytes_max
         self._seen = 0
-        self._trace_id: str | None = None
-        self._attempt = self.attempt
+        self._told: tuple[str | None, JSON | None, int] = (None, None, self.attempt)
+
+    def put(self, delta: Delta) -> bool:
+        """Add a delta to the log; tell whether there is room for another one right now."""
+        self.builder.add(delta)
+        self.heard += 1
+        if not self.noted:
+            self.noted = True
+            self._note(self)
+        return self.roomy
+
+    @property
+    def roomy(self) -> bool:
+        """Whether the agent may go on at once."""
+        return not (self.full or self.too_large)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much waits for the store that the agent has to wait, too."""
+        return self.builder.pending > PENDING_BYTES_MAX
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the answer is longer than allowed."""
+        return self.builder.text_bytes > self._answer_bytes_max
 
     def take(self) -> Append | None:
         """Return what is new since the last take, numbered."""
         self.noted = False
-        first = self.builder.first
-        events = self.builder.take()
-        trace_id, self._trace_id = self._new_trace(), self.builder.trace_id
-        if not events and trace_id is None:
-            return None
-        attempt, self._attempt = self._attempt, self.attempt
+        builder = self.builder
+        events = builder.take()
+        first = builder.first - len(events)
+        told = (builder.trace_id, builder.position, self.attempt)
+        if told == self._told:
+            return Append(self.request_id, self.claim.claim_id, first, events) if events else None
+        before, self._told = self._told, told
         return Append(
             self.request_id,
             self.claim.claim_id,
             first,
             events,
-            trace_id,
-            self.attempt if attempt != self.attempt else None,
+            _new(told[0], before[0]),
+            _new(told[2], before[2]),
+            _new(told[1], before[1]),
         )
 
     def end(self, status: Status, error: Failure | None = None) -> tuple[Append, Closing]:
         """Close the answer; return its last events and what is to be kept."""
-        first = self.builder.first
         closing = self.builder.end(status, error)
         events = self.builder.take()
+        first = self.builder.first - len(events)
         trace_id = self.builder.trace_id
-        last = Append(self.request_id, self.claim.claim_id, first, events, trace_id, self.attempt)
+        position = self.builder.position
+        last = Append(
+            self.request_id, self.claim.claim_id, first, events, trace_id, self.attempt, position
+        )
         return last, closing
 
     def lose(self, error: PerdureError) -> None:
@@ -81,6 +135,14 @@ class Run:
             self.handing_over = True
             self.task.cancel()
 
+    def begin_again(self, reason: str, *, continued: bool) -> None:
+        """Open another attempt, behind what there is or instead of it."""
+        self.attempt += 1
+        self.continuing = continued
+        self.builder.in_progress(self.attempt, reason, continued)
+        self.builder.has_deltas = False
+        self.partial = self.builder.text() if continued else ""
+
     def open(self) -> AsyncGenerator[Delta, None]:
         """Ask the agent."""
         request = self.claim.request
@@ -89,12 +151,21 @@ class Run:
             chat_id=request.chat_id,
             user_id=request.user_id,
             agent_id=request.agent_id,
-            messages=_conversation(self.claim.messages),
+            messages=as_messages(self.claim.messages, request.params.get("instructions")),
             attempt=self.attempt,
             partial=self.partial,
             metadata=request.metadata,
+            put=self.put,
+            items=as_items(self.claim.messages),
+            params=request.params,
+            upstream=self.position if self.continuing else None,
         )
         return self.agent.handler.stream(call)
+
+    @property
+    def position(self) -> JSON | None:
+        """Where the upstream's own log stands, as far as it was told."""
+        return self.builder.position or self.claim.request.upstream
 
     def overdue(self, now: float) -> UpstreamError | None:
         """Return the time limit that is passed, if one is; waiting to retry is not silence."""
@@ -111,19 +182,16 @@ class Run:
             return _too_long("idle_timeout", "fell silent for", agent.idle_timeout_s)
         return None
 
-    def _new_trace(self) -> str | None:
-        trace_id = self.builder.trace_id
-        return trace_id if trace_id != self._trace_id else None
 
-
-def _conversation(messages: Collection[Message]) -> list[JSON]:
-    """Return what the agent is told; answers without text (failed, stopped early) are left out."""
-    return [
-        {"role": message.role, "content": message.parts or message.text}
-        for message in messages
-        if message.text or message.parts
-    ]
+def goes_on(agent: Agent) -> bool:
+    """Tell whether an agent's next attempt goes on behind what the last one has said."""
+    return agent.recovery == "continue" and agent.handler.can_continue
 
 
 def _too_long(code: str, what: str, seconds: float) -> UpstreamError:
     return UpstreamError(f"The agent {what} {seconds:g} s.", code=code)
+
+
+def _new(value: T, before: T) -> T | None:
+    """Return a value unless it was told before."""
+    return value if value != before else None

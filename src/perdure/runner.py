@@ -14,23 +14,28 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import aclosing
 
 from perdure.deltas import Delta, Finish
-from perdure.errors import AgentError, AnswerError, OwnershipLost, PerdureError, UpstreamError
+from perdure.errors import (
+    AgentError,
+    AnswerError,
+    NotFound,
+    OwnershipLost,
+    PerdureError,
+    UpstreamError,
+)
 from perdure.journal import Journal
 from perdure.model import Failure, Status
-from perdure.ports import Agent, Bus, Call, RequestStore, Topic
-from perdure.run import Run
+from perdure.ports import Agent, Bus, Call, RequestStore, Stoppable, Topic
+from perdure.run import Run, goes_on
 
 log = logging.getLogger("perdure.runner")
 
-PENDING_BYTES_MAX = 64 * 1024
-"""Bytes that a run may have waiting for the store before it must wait itself."""
-CHECK_EVERY = 2
-"""Deltas between two looks at how much waits and how long the answer is."""
 SWEEP_S = 0.25
 LEAVE_S = 5.0
 """How long a drain waits for runs that were told to stop; less than supervisors wait for us."""
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 8.0
+FORGOTTEN = "upstream_forgot"
+"""Code of an upstream that does not know the answer to be continued: it is begun anew."""
 
 
 class _Absent:
@@ -76,6 +81,7 @@ class Runner:
         self._journal = journal
         self._bus = bus
         self._agents = agents
+        self._continuing = frozenset(agent.id for agent in agents.values() if goes_on(agent))
         self._freed = freed
         self._lease_s = lease_s
         self._answer_bytes_max = answer_bytes_max
@@ -143,12 +149,13 @@ class Runner:
 
     async def _work(self, request_id: str) -> None:
         """Claim a request and see it through."""
-        claim = await self._store.claim(request_id, self.worker_id, self._lease_s)
+        claim = await self._store.claim(request_id, self.worker_id, self._lease_s, self._continuing)
         task = asyncio.current_task()
         if claim is None or task is None:
             return
         agent_id = claim.request.agent_id
-        run = Run(claim, self._agents.get(agent_id) or Agent(id=agent_id, handler=_Absent()), task)
+        agent = self._agents.get(agent_id) or Agent(id=agent_id, handler=_Absent())
+        run = Run(claim, agent, task, self._journal.note, self._answer_bytes_max)
         self.runs[request_id] = run
         if self._leaving:
             run.hand_over()
@@ -183,10 +190,24 @@ class Runner:
         elif isinstance(run.stopped, AnswerError):
             failure = Failure(run.stopped.code, run.stopped.detail)
             await self._end(run, Status.FAILED, failure)
+            await self._stop_upstream(run)
         elif run.stopped is None:
             raise asyncio.CancelledError
         else:
             log.info("run of %s stopped: %s", run.request_id, run.stopped)
+            await self._stop_upstream(run)
+
+    async def _stop_upstream(self, run: Run) -> None:
+        """Stop an agent that goes on by itself, unless another worker goes on with the answer."""
+        handler, position = run.agent.handler, run.position
+        if position is None or not isinstance(handler, Stoppable):
+            return
+        try:
+            wanted = not (await self._store.request(run.request_id)).status.terminal
+        except NotFound:
+            wanted = False
+        if not wanted:
+            await handler.stop(position)
 
     async def _end(self, run: Run, status: Status, error: Failure | None = None) -> None:
         """Store the end; a lost claim means that somebody else has stored another one."""
@@ -204,6 +225,10 @@ class Runner:
             try:
                 await self._ask(run)
             except UpstreamError as error:
+                if error.code == FORGOTTEN and run.continuing:
+                    run.begin_again(error.code, continued=False)
+                    self._journal.note(run)
+                    continue
                 tries += 1
                 if run.builder.has_deltas:
                     self._begin_again(run, error)
@@ -220,9 +245,7 @@ class Runner:
         allowed = agent.recovery != "fail" and broken < agent.attempts_max
         if error.code != "upstream_dropped" or not error.retryable or not allowed:
             raise error
-        run.attempt += 1
-        run.builder.in_progress(run.attempt, error.code)
-        run.builder.has_deltas = False
+        run.begin_again(error.code, continued=run.continuing)
         self._journal.note(run)
 
     async def _pause(self, run: Run, error: UpstreamError, tries: int, began: float) -> None:
@@ -250,24 +273,19 @@ class Runner:
 
     async def _record(self, run: Run, deltas: AsyncIterator[Delta]) -> bool:
         """Put each delta into the log; tell whether the answer was finished."""
-        builder, journal = run.builder, self._journal
         async for delta in deltas:
-            builder.add(delta)
-            run.heard += 1
-            if not run.noted:
-                run.noted = True
-                journal.note(run)
+            if not run.roomy:
+                await self._check(run)
+            run.put(delta)
             if type(delta) is Finish:
                 return True
-            if run.heard % CHECK_EVERY == 0:
-                await self._check(run)
         return False
 
     async def _check(self, run: Run) -> None:
         """Hold back a run that is faster than the store; end one that says too much."""
-        if run.builder.pending > PENDING_BYTES_MAX:
+        if run.full:
             await self._journal.flushed()
-        if run.builder.text_bytes > self._answer_bytes_max:
+        if run.too_large:
             detail = f"The answer is longer than {self._answer_bytes_max} bytes."
             raise UpstreamError(detail, code="answer_too_large")
 

@@ -108,6 +108,26 @@ class Auth(Section):
     )
 
 
+class Ui(Section):
+    """The chat page at `/`."""
+
+    enabled: bool = Field(
+        default=True, description="Serve the chat page where it is built in; else a small one."
+    )
+    name: str = Field(default="Perdure", max_length=60, description="What the product is called.")
+    logo: Path | None = Field(default=None, description="Its picture: an SVG, PNG or WebP file.")
+    accent: str = Field(
+        default="",
+        pattern=r"^(#[0-9a-fA-F]{6})?$",
+        description="Its colour, `#rrggbb`; shades that can be read are derived from it.",
+    )
+    trace_url: str = Field(
+        default="",
+        pattern=r"^(https?://.*\{trace_id\}.*)?$",
+        description="Address of a trace's page, with `{trace_id}` in it.",
+    )
+
+
 class DatabaseSettings(Section):
     """How a PostgreSQL store is used; where it is says `store_url`."""
 
@@ -136,24 +156,32 @@ class Worker(Section):
 class AgentSettings(Section):
     """One agent: which handler, where, how patient."""
 
-    handler: Literal["openai", "python", "guide"] = Field(
+    handler: Literal["openai", "responses", "anthropic", "python", "guide"] = Field(
         default="openai", description="The dialect."
     )
     name: str = Field(default="", description="Shown name; the id when empty.")
     description: str = Field(default="", description="One sentence for the agent picker.")
     examples: Strings = Field(default=[], description="Example questions.")
-    base_url: str = Field(default="", description="`openai`: the server's address, up to `/v1`.")
-    model: str = Field(default="", description="`openai`: the model's name there.")
-    api_key_env: str = Field(default="", description="`openai`: the variable that holds the key.")
-    headers: dict[str, str] = Field(default={}, description="`openai`: further request headers.")
+    base_url: str = Field(default="", description="The agent's server, up to `/v1`.")
+    model: str = Field(default="", description="The model's name there.")
+    api_key_env: str = Field(default="", description="The variable that holds the key.")
+    headers: dict[str, str] = Field(default={}, description="Further request headers.")
     params: dict[str, Any] = Field(
-        default={}, description="`openai`: further body keys (temperature …)."
+        default={}, description="Further body keys (temperature …); they win over a caller's."
     )
     module: str = Field(default="", description="`python`: `package.module:function`.")
     words_per_s: Seconds = Field(default=12.0, description="`guide`: its reading pace.")
-    recovery: Literal["restart", "fail"] = Field(
+    recovery: Literal["restart", "continue", "fail"] = Field(
         default="restart",
-        description="After a lost worker or a dropped call: answer anew, or keep what is there.",
+        description="After a lost worker or a dropped call: anew, go on behind it, or keep it.",
+    )
+    continue_style: Literal["", "vllm", "prefix", "assistant_prefill"] = Field(
+        default="",
+        description="`openai`, `recovery = continue`: how the server goes on with a partial.",
+    )
+    upstream_background: bool = Field(
+        default=False,
+        description="`responses`: run in the server's background mode, re-attach after a crash.",
     )
     attempts_max: Count = Field(
         default=3,
@@ -229,6 +257,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     retention: Retention = Retention()
     auth: Auth = Auth()
+    ui: Ui = Ui()
     database: DatabaseSettings = DatabaseSettings()
     worker: Worker = Worker()
     agents: dict[str, AgentSettings] = {}
@@ -360,9 +389,7 @@ def _check(settings: Settings) -> None:
         detail = "queue_url: workers need a store that they share: store_url = postgresql://…"
         raise SettingsError(detail)
     if settings.alone and settings.bus_url not in ("", "inprocess://"):
-        detail = (
-            "bus_url: with SQLite there is one process and nobody else to wake; leave it empty."
-        )
+        detail = "bus_url: with SQLite there is nobody else to wake; leave it empty."
         raise SettingsError(detail)
     loopback = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
     if settings.auth.mode == "none" and not loopback and not settings.auth.allow_open:

@@ -12,6 +12,7 @@ from perdure.errors import PerdureError
 
 EVENT_BYTES_MAX = 1 << 20
 BOM = b"\xef\xbb\xbf"
+LINE_ENDS = 2
 
 
 class EventTooLarge(PerdureError):
@@ -36,6 +37,21 @@ class Parser:
 
     """
 
+    __slots__ = (
+        "_after_cr",
+        "_begun",
+        "_bytes_max",
+        "_clean",
+        "_data",
+        "_data_size",
+        "_event",
+        "_failure",
+        "_id",
+        "_tail",
+        "_tail_size",
+        "retry_ms",
+    )
+
     def __init__(self, *, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
         self.retry_ms: int | None = None
         self._bytes_max = event_bytes_max
@@ -55,7 +71,16 @@ class Parser:
 
         Raises `EventTooLarge`; events that came before the large one are returned first.
         """
-        if self._one(data):
+        # Just one event of one data line: what most reads bring.
+        if (
+            self._clean
+            and data[:6] == b"data: "
+            and data[-2:] == b"\n\n"
+            and data.count(b"\n") == LINE_ENDS
+            and b"\r" not in data
+            and not self._tail
+            and len(data) <= self._bytes_max
+        ):
             return [Event(data[6:-2], "", self._id)]
         if self._failure is not None:
             raise self._failure
@@ -68,18 +93,6 @@ class Parser:
             if not events:
                 raise
         return events
-
-    def _one(self, data: bytes) -> bool:
-        """Return whether this is just one event of one data line: what most reads bring."""
-        return (
-            self._clean
-            and data[:6] == b"data: "
-            and data.find(b"\n") == len(data) - 2
-            and data[-1:] == b"\n"
-            and b"\r" not in data
-            and not self._tail
-            and len(data) <= self._bytes_max
-        )
 
     def _take(self, data: bytes, events: list[Event]) -> None:
         if self._after_cr or b"\r" in data:

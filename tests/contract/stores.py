@@ -55,6 +55,13 @@ class Harness(Protocol):
         """Open it again as if the process had been killed just now."""
         ...
 
+    async def an_hour_later(self) -> None:
+        """Let an hour pass for what has ended."""
+        ...
+
+
+LATER = "UPDATE request SET completed_at = completed_at - 3600"
+
 
 class SqliteHarness:
     """A file in a folder; a crash leaves the files behind as they are at that instant."""
@@ -78,6 +85,10 @@ class SqliteHarness:
         self.store = self._made()
         await self.store.open()
         await old.close()
+
+    async def an_hour_later(self) -> None:
+        store: Any = self.store
+        await store.db.write(lambda: store.db.all(LATER))
 
     def _path(self) -> Path:
         return self._folder / f"life-{self._lives}" / "perdure.db"
@@ -119,6 +130,9 @@ class PostgresHarness:
         old, self.store = self.store, self._made()
         await old.close()
         await self.store.open()
+
+    async def an_hour_later(self) -> None:
+        await databases.rows(self.url, LATER)
 
     def _made(self) -> PostgresStore:
         return self._kind(Access(url=self.url))

@@ -115,7 +115,7 @@ class EagerReaper(SqliteStore):
 class SecondClaim(SqliteStore):
     """Lets any worker claim what another one has claimed."""
 
-    async def claim(self, request_id, worker_id, lease_s):
+    async def claim(self, request_id, worker_id, lease_s, continuing=()):
         def work() -> None:
             self.db.all("UPDATE request SET status = 'queued' WHERE status = 'streaming'")
 

@@ -54,12 +54,12 @@ class EagerReaper(PostgresStore):
 class SecondClaim(PostgresStore):
     """Lets any worker claim what another one has claimed."""
 
-    async def claim(self, request_id, worker_id, lease_s):
-        claim = await super().claim(request_id, worker_id, lease_s)
+    async def claim(self, request_id, worker_id, lease_s, continuing=()):
+        claim = await super().claim(request_id, worker_id, lease_s, continuing)
         if claim is None:
             free = "UPDATE request SET status = 'queued', dispatched_at = 1"
             await self.db.look(f"{free} WHERE status = 'streaming'")
-            claim = await super().claim(request_id, worker_id, lease_s)
+            claim = await super().claim(request_id, worker_id, lease_s, continuing)
         return claim
 
 

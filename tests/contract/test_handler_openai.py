@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
 import pytest
 
 from perdure.deltas import Delta, Finish, Reasoning, Refusal, Text, ToolCall, Usage
@@ -47,8 +48,25 @@ def call(script: Mapping[str, Any], **fields: Any) -> Call:
     return Call("resp_1", "chat_1", "u", "a", messages, **fields)
 
 
+@pytest.fixture(params=["yielded", "put"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether deltas come one by one, or straight from the socket as the runner takes them."""
+    monkeypatch.setattr(Way, "puts", request.param == "put")
+
+
+class Way:
+    puts = False
+
+
 async def collect(handler: OpenAIHandler, asked: Call) -> tuple[list[Delta], UpstreamError | None]:
     got: list[Delta] = []
+
+    def put(delta: Delta) -> bool:
+        got.append(delta)
+        return len(got) % 3 != 0  # now and then there is no room for another one
+
+    if Way.puts:
+        asked = msgspec.structs.replace(asked, put=put)
     try:
         async with aclosing(handler.stream(asked)) as deltas:
             async for delta in deltas:

@@ -308,3 +308,13 @@ async def test_a_question_may_branch_off_from_any_message(store):
     answer = first.claim.request.message_id
     branch = await begin(store, text="Third?", chat_id=first.chat_id, parent_id=answer)
     assert [m.text for m in branch.claim.messages] == ["First?", "One.", "Third?"]
+
+
+async def test_a_chat_may_begin_anew_beside_its_first_question(store):
+    """`from_root`: how the first question is edited; without it, it would follow the last one."""
+    first = await begin(store, text="First?")
+    await complete(store, first, "One.")
+    anew = await begin(store, text="Better?", chat_id=first.chat_id, from_root=True)
+    assert [m.text for m in anew.claim.messages] == ["Better?"]
+    tree = await store.messages(first.chat_id, "ann")
+    assert [m.text for m in tree if m.parent_id is None] == ["First?", "Better?"]

@@ -157,6 +157,7 @@ async def test_leaving_a_streaming_post_changes_nothing(server):
         ({"message": "x", "agent_id": "nobody"}, 400, "unknown_agent"),
         ({"message": "x", "chat_id": "chat_unknown"}, 404, None),
         ({"message": "x", "parent_id": "msg_1"}, 422, "invalid_request"),
+        ({"message": "x", "from_root": True}, 422, "invalid_request"),
     ],
     ids=lambda value: repr(value)[:40],
 )

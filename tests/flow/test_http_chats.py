@@ -148,6 +148,16 @@ async def test_asking_with_a_parent_makes_a_branch_and_another_can_be_chosen(ser
     assert (await server.http.patch(path, json=foreign)).status_code == 404
 
 
+async def test_the_first_question_can_be_edited_by_beginning_anew(server):
+    first = await server.asked_and_ended("one")
+    edited = await server.ask("uno", chat_id=first["chat_id"], from_root=True)
+    assert (await server.ended(edited["request_id"]))["final_response"] == "uno"
+    tree = await server.get(f"/api/chats/{first['chat_id']}/messages")
+    assert tree["branch"] == [edited["user_message_id"], edited["message_id"]]
+    roots = [one["content"] for one in tree["messages"] if one["parent_id"] is None]
+    assert roots == ["one", "uno"]
+
+
 async def test_a_waiting_question_can_be_edited_and_withdrawn_a_running_one_not(server):
     first = await server.ask("one", "steered")
     server.steered.say("a")

@@ -4,12 +4,13 @@ import re
 
 import pytest
 
+from perdure.settings import Ui
 from tests.flow.serving import serving
 
 
 @pytest.fixture
 async def server(tmp_path):
-    async with serving(tmp_path) as served:
+    async with serving(tmp_path, ui=Ui(enabled=False)) as served:
         yield served
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from perdure import run as run_module
 from perdure import runner as runner_module
 from perdure.buses.inprocess import InProcessBus
 from perdure.deltas import Finish, Text, Trace, Usage
@@ -328,7 +329,7 @@ async def test_an_agent_that_floods_waits_for_the_disk(tmp_path):
 
         request = await office.ask()
         await eventually(ended, within_s=20, what="the flood is stored", every_s=0)
-        assert most < 4 * runner_module.PENDING_BYTES_MAX
+        assert most < 4 * run_module.PENDING_BYTES_MAX
         assert len((await sound(office.store, request.id)).text()) == 6_000_000
 
 

@@ -190,7 +190,7 @@ class Connection(asyncio.Protocol):
             self.send_json(200, await self._log(query))
         elif path.endswith("/models"):
             self.send_json(200, {"object": "list", "data": [{"id": "demo", "object": "model"}]})
-        elif path.endswith("/chat/completions"):
+        elif path.endswith(("/chat/completions", "/responses", "/messages")):
             await self._complete(path)
         else:
             self.send_json(404, {"detail": f"no route {urlsplit(path).path}"})

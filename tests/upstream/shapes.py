@@ -46,6 +46,7 @@ BODIES: dict[str, tuple[str, str]] = {
         "application/json",
         json.dumps({"detail": [{"loc": ["body", "messages"], "msg": SAID, "type": "missing"}]}),
     ),
+    "prefill": ("application/json", json.dumps({"error": {"message": "No prefill here."}})),
     "html": (
         "text/html",
         f"<html><head><title>502 {SAID}</title></head><body><h1>Bad</h1></body></html>",

@@ -113,10 +113,11 @@ class Cluster(World):
         for n in range(1, self._apis):
             self.servers.append(Server(self.folder / f"api{n}", config, name=f"server{n}"))
         self.server.config.write_text(config, "utf-8")
-        starts = [process.start(within_s=60) for process in self.processes()]
-        await asyncio.gather(*starts)
+        await asyncio.gather(*(process.start(within_s=60) for process in self.processes))
 
+    @property
     def processes(self) -> list[Server | WorkerProcess]:
+        """All servers and workers."""
         return [*self.servers, *self.workers]
 
     def _urls(self) -> JSON:
@@ -131,15 +132,15 @@ class Cluster(World):
     async def begin(self, rng: random.Random) -> None:
         """Forget what earlier tests did; start again whatever they left dead."""
         await super().begin(rng)
-        for process in self.processes():
+        for process in self.processes:
             if not process.running:
                 await process.start()
 
     async def __aexit__(self, kind: type[BaseException] | None, *given: object) -> None:
-        for process in self.processes():
+        for process in self.processes:
             process.end()
         await super().__aexit__(kind, *given)
-        for process in self.processes():
+        for process in self.processes:
             if kind is not None and process is not self.server:
                 print(process.story())  # noqa: T201 pytest shows it beside the failure
         self.broker.stop()

@@ -6,12 +6,12 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from perdure.http.address import Address, RequestInvalid, Route, parse, route
-from perdure.http.connection import ConnectFailed, Connection, Headers, ResponseBroken
+from perdure.http.connection import ConnectFailed, Connection, Headers, ResponseBroken, Sink
 
 JSON_BYTES_MAX = 16 * 1024 * 1024
 DRAIN_S = 1.0
@@ -26,6 +26,7 @@ class Response:
         status: the HTTP status, e.g. 200.
         headers: by name, in any case.
         receive: call and await it for the next bytes of the body; b"" = the end.
+        listen: call and await it to have the next bytes given to a function (see `Connection`).
 
     """
 
@@ -35,6 +36,7 @@ class Response:
         self.finished = False
         self._connection = connection
         self.receive: Callable[[], Awaitable[bytes]] = connection.receive
+        self.listen: Callable[[Sink], Awaitable[None]] = connection.listen
 
     def __aiter__(self) -> Response:
         return self
@@ -72,9 +74,9 @@ class Response:
 
     def detach(self) -> None:
         """Let go of the connection, which may serve the next request by now."""
-        self.receive = self._gone
+        self.receive = self.listen = self._gone
 
-    async def _gone(self) -> bytes:
+    async def _gone(self, *_: object) -> NoReturn:
         raise ResponseBroken(f"The response of {self._connection.name} was left before its end.")
 
 

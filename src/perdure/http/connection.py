@@ -1,6 +1,6 @@
 """One connection to a server, one exchange after the other. No task of its own, no timers.
 
-A read from the socket costs one parse, one list append and at most one wake-up.
+A read from the socket costs one parse and at most one wake-up; none while somebody listens.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ class Headers(Mapping[str, str]):
         return len(self._values)
 
 
+Sink = Callable[[bytes], bool]
+"""Takes the next bytes of a body; returns whether it wants more of them."""
+
+
 class Connection(asyncio.Protocol):
     """A socket and the state of the exchange on it.
 
@@ -73,6 +77,7 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._on_ended: Callable[[Connection], None] | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Sink | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._loop = asyncio.get_running_loop()
         self._reset()
@@ -117,14 +122,21 @@ class Connection(asyncio.Protocol):
             if self.ended:
                 return b""
             await self._wait()
-        pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self._size = 0
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
-        return data
+        return self._take()
+
+    async def listen(self, sink: Sink) -> None:
+        """Give the body to `sink` as it arrives, without resuming the caller.
+
+        Returns at once if something has come already; else when `sink` wants no more, the body has
+        ended or broke: `receive` tells which. Raises what `sink` raises.
+        """
+        if self._pieces or self.ended or self.error is not None:
+            return
+        self._sink = sink
+        try:
+            await self._wait()
+        finally:
+            self._sink = None
 
     def drain(self, on_ended: Callable[[Connection], None]) -> None:
         """Let the rest of the body pass unread; call `on_ended` once it is over."""
@@ -144,6 +156,31 @@ class Connection(asyncio.Protocol):
         """Close at once, whatever is under way: the server sees the end of its response now."""
         self._on_ended = None
         self.transport.abort()
+
+    def _take(self) -> bytes:
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._size = 0
+        if self._paused:
+            self._paused = False
+            self.transport.resume_reading()
+        return data
+
+    def _pour(self, sink: Sink) -> bool:
+        """Give what came to who listens; False when nobody does any more."""
+        pieces = self._pieces
+        data = pieces[0] if len(pieces) == 1 and not self._paused else self._take()
+        pieces.clear()
+        self._size = 0
+        try:
+            if sink(data):
+                return True
+        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+            if self._waiter is not None and not self._waiter.done():
+                self._waiter.set_exception(error)
+        self._sink = None
+        return False
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()
@@ -188,6 +225,9 @@ class Connection(asyncio.Protocol):
         if self._size > BUFFER_BYTES_MAX and not self._paused:
             self._paused = True
             self.transport.pause_reading()
+        sink = self._sink
+        if sink is not None and self._pieces and self._pour(sink) and not self.ended:
+            return
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from perdure.routers import (
     agents,
+    ai_sdk,
     chats,
     docs,
     feedback,
@@ -21,26 +22,30 @@ from perdure.routers import (
     requests,
     sockets,
     streams,
+    ui,
+    v1,
 )
 from perdure.routers.guard import Guard
 
 __all__ = ["include"]
 
 
-def include(app: FastAPI, *, with_home: bool = True) -> None:
+def include(app: FastAPI, *, with_ui: bool = True) -> None:
     """Register the guard, the problems and all routes on an app.
 
     Args:
         app: made with `docs_url=None, redoc_url=None`; its `state.core` is set before it serves.
-        with_home: whether `/` is the small page of `home`; not where a user interface is mounted.
+        with_ui: whether `/` is the chat page, where it is built in; else the small page of `home`.
 
     """
     app.description = openapi.DESCRIPTION
     app.add_middleware(Guard)
     problems.install(app)
     app.router.redirect_slashes = False
-    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback):
+    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, ai_sdk):
         app.include_router(module.router)
-    for module in (agents, health, docs, *([home] if with_home else [])):
+    app.include_router(v1.router)
+    for module in (agents, health, docs):
         app.include_router(module.router)
+    app.include_router(ui.router() if with_ui and ui.is_built() else home.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]

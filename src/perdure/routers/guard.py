@@ -83,12 +83,12 @@ class Guard:
             await send(message)
 
         try:
-            answer = self.app if refusal is None else problems.response(refusal)
+            answer = self.app if refusal is None else problems.response(refusal, path=scope["path"])
             await answer(scope, receive, adorned)
         except Exception:
             log.exception("%s %s broke, x-request-id %s", scope["method"], scope["path"], call_id)
             if not started:
-                await problems.internal()(scope, receive, adorned)
+                await problems.internal(scope["path"])(scope, receive, adorned)
 
 
 def _call_id(headers: Mapping[str, str]) -> str:

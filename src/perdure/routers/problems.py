@@ -20,6 +20,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from perdure.errors import Gone, PerdureError, Refused, TooMany, Unavailable
+from perdure.routers import dialects
 
 log = logging.getLogger("perdure.http")
 
@@ -81,18 +82,18 @@ def install(app: FastAPI) -> None:
 
     async def perdure(request: Request, error: Exception) -> Response:
         assert isinstance(error, PerdureError)  # noqa: S101 registered for nothing else
-        return response(error, request_id_of(request))
+        return response(error, request_id_of(request), dialects.place_of(request))
 
     async def unreadable(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 registered for nothing else
-        return _of_validation(error, request_id_of(request))
+        return _of_validation(error, request)
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 registered for nothing else
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers |= _allow(request)
-        return _of_http(error, request_id_of(request), headers)
+        return _of_http(error, request, headers)
 
     app.add_exception_handler(PerdureError, perdure)
     app.add_exception_handler(RequestValidationError, unreadable)
@@ -108,13 +109,16 @@ def problem(error: PerdureError, request_id: str | None = None) -> dict[str, Any
     else:
         log.error("unexpected %s in a route", error.code, exc_info=error)
         found = _fields(500, "internal_error", INTERNAL, request_id)
+    param = getattr(error, "param", None)
+    if param:
+        found["param"] = param
     if isinstance(error, Gone) and request_id:
         found["request"] = f"/api/requests/{request_id}"
     return found
 
 
-def response(error: PerdureError, request_id: str | None = None) -> Response:
-    """Return the answer to a call that raised `error`."""
+def response(error: PerdureError, request_id: str | None = None, path: str = "") -> Response:
+    """Return the answer to a call of `path` that raised `error`."""
     headers = {}
     if isinstance(error, TooMany):
         headers["Retry-After"] = str(error.retry_after_s)
@@ -122,12 +126,12 @@ def response(error: PerdureError, request_id: str | None = None) -> Response:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     if isinstance(error, Gone) and request_id:
         headers["Link"] = f'</api/requests/{request_id}>; rel="alternate"'
-    return _response(problem(error, request_id), headers)
+    return _response(problem(error, request_id), headers, path)
 
 
-def internal() -> Response:
+def internal(path: str) -> Response:
     """Return the answer to a call that broke; the caller has logged why."""
-    return _response(_fields(500, "internal_error", INTERNAL, None))
+    return _response(_fields(500, "internal_error", INTERNAL, None), path=path)
 
 
 def request_id_of(connection: HTTPConnection) -> str | None:
@@ -136,7 +140,16 @@ def request_id_of(connection: HTTPConnection) -> str | None:
     return given if re.fullmatch(r"resp_[A-Za-z0-9]{1,64}", str(given)) else None
 
 
-def _response(fields: dict[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+def _response(
+    fields: dict[str, Any], headers: Mapping[str, str] | None = None, path: str = ""
+) -> Response:
+    """Say it in the dialect of the path: OpenAI's envelope, a plain sentence, or a problem."""
+    if dialects.is_openai(path):
+        return dialects.openai(fields, dict(headers or {}))
+    if dialects.is_ai_sdk(path):
+        return dialects.sentence(fields, dict(headers or {}))
+    if dialects.is_origin(path):
+        fields |= {"type": "error", "error": fields["code"], "message": fields["detail"]}
     return Response(
         msgspec.json.encode(fields), fields["status"], dict(headers or {}), media_type=MEDIA_TYPE
     )
@@ -154,17 +167,21 @@ def _fields(status: int, code: str, detail: str, request_id: str | None) -> dict
     return fields | ({"request_id": request_id} if request_id else {})
 
 
-def _of_validation(error: RequestValidationError, request_id: str | None) -> Response:
+def _of_validation(error: RequestValidationError, request: Request) -> Response:
     """Say which fields are wrong and how; never echo what was sent."""
-    errors = error.errors()
+    errors, request_id, path = error.errors(), request_id_of(request), dialects.place_of(request)
     if any(one["type"] == "json_invalid" for one in errors):
-        return _response(_fields(400, "invalid_json", DETAILS[400], request_id))
+        return _response(_fields(400, "invalid_json", DETAILS[400], request_id), path=path)
     told = [
         f"{_place(one['loc'])}: {one['msg'].removeprefix('Value error, ')[:200]}"
         for one in errors[:5]
     ]
     detail = "; ".join(told) + (f"; and {len(errors) - 5} more" if len(errors) > len(told) else "")
-    return _response(_fields(422, "invalid_request", detail + ".", request_id))
+    fields = _fields(422, "invalid_request", detail + ".", request_id)
+    if dialects.is_openai(path):
+        # OpenAI answers 400 and names the parameter.
+        fields |= {"status": 400, "param": ".".join(str(part) for part in errors[0]["loc"][1:])}
+    return _response(fields, path=path)
 
 
 def _place(parts: tuple[str | int, ...]) -> str:
@@ -185,11 +202,12 @@ def _allow(request: Request) -> dict[str, str]:
     return {"allow": ", ".join(sorted(methods))} if methods else {}
 
 
-def _of_http(error: HTTPException, request_id: str | None, headers: Mapping[str, str]) -> Response:
+def _of_http(error: HTTPException, request: Request, headers: Mapping[str, str]) -> Response:
     """Translate what the framework raises by itself."""
+    request_id, path = request_id_of(request), dialects.place_of(request)
     status = error.status_code
     code = CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
     detail = DETAILS.get(status) or str(error.detail)
     if status == HTTPStatus.BAD_REQUEST:
         code = "invalid_json"
-    return _response(_fields(status, code, detail, request_id), headers)
+    return _response(_fields(status, code, detail, request_id), headers, path)

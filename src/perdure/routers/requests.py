@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
 from pydantic import AfterValidator, BeforeValidator
@@ -16,6 +16,7 @@ from perdure.core import Core
 from perdure.model import Status, new_id
 from perdure.ports import Accepted, NewMessage
 from perdure.routers import shapes, views
+from perdure.routers.agent_events import AgentEvents
 from perdure.routers.body import JsonRoute
 from perdure.routers.given import (
     NUMBER_MAX,
@@ -64,10 +65,16 @@ async def invoke(
     body: Annotated[shapes.Invocation, Body()],
     key: Key,
     request: Request,
+    dialect: Annotated[
+        Literal["agent-events"] | None,
+        Query(description="Stream the agent's own events, as the first users' front end reads it."),
+    ] = None,
 ) -> Response:
     """Ask an agent. The answer is produced on the server, whether anybody is connected or not."""
     accepted = await core.acceptance.ask(_question(body, person.user_id, key))
     headers = _accepted_headers(accepted)
+    if dialect is not None:
+        return AgentEvents(core, accepted.request, headers, created=body.chat_id is None)
     if wants_stream(request.headers.get("accept", "")):
         return LogStream(core, accepted.request.id, -1, headers)
     return shapes.answer(shapes.AcceptedRequest.of(accepted.request), 202, headers)
@@ -225,6 +232,7 @@ def _question(body: shapes.Invocation, user_id: str, key: str | None) -> Questio
             for message in earlier
         ],
         parent_id=body.parent_id,
+        from_root=body.from_root,
         if_busy=body.if_busy,
         metadata=body.metadata,
         idempotency_key=key,

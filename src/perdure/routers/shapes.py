@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from perdure import model
 from perdure.model import JSON, Status
@@ -134,6 +134,10 @@ class Invocation(BaseModel):
     parent_id: Name | None = Field(
         default=None, description="Message to answer to; the active branch's last one by default."
     )
+    from_root: StrictBool = Field(
+        default=False,
+        description="Begin the chat anew, beside its first question: how that one is edited.",
+    )
     if_busy: IfBusy = Field(
         default="queue", description="What to do while the chat's last question is unanswered."
     )
@@ -149,6 +153,9 @@ class Invocation(BaseModel):
             raise ValueError(message)
         if self.parent_id is not None and self.chat_id is None:
             message = "parent_id needs the chat_id of its chat"
+            raise ValueError(message)
+        if self.from_root and (self.parent_id is not None or self.chat_id is None):
+            message = "from_root needs a chat_id, and no parent_id"
             raise ValueError(message)
         return self
 
@@ -344,54 +351,3 @@ class FeedbackList(BaseModel):
     """The person's verdicts on an answer."""
 
     feedback: list[Feedback]
-
-
-class Agent(BaseModel):
-    """An agent that can be asked."""
-
-    model_config = example(
-        id="guide", name="Guide", description="Explains Perdure.", examples=["What is a lease?"]
-    )
-
-    id: str
-    name: str
-    description: str
-    examples: list[str]
-
-
-class Agents(BaseModel):
-    """The agents, and the one that answers when none is named."""
-
-    agents: list[Agent]
-    default_agent_id: str
-
-
-class Me(BaseModel):
-    """Who the server takes the caller for."""
-
-    model_config = example(user_id="local", display="You", auth_mode="none")
-
-    user_id: str
-    display: str
-    auth_mode: str
-
-
-class Limits(BaseModel):
-    """Limits that a client should know before it sends."""
-
-    message_bytes_max: int
-    body_bytes_max: int
-    running_per_user_max: int
-    queued_per_user_max: int
-
-
-class Config(BaseModel):
-    """What a client needs to know of this server."""
-
-    version: str
-    auth_mode: str
-    default_agent_id: str
-    keepalive_s: float = Field(description="Silence after which a stream sends a comment or ping.")
-    stream_max_s: float = Field(description="Age at which a stream ends early; 0 = never.")
-    attachments_max: int = Field(description="Requests followed at once over one live connection.")
-    limits: Limits

@@ -131,6 +131,17 @@ class Outlet:
 
     """
 
+    __slots__ = (
+        "_leaving",
+        "_look_at",
+        "_loop",
+        "_patience_s",
+        "_send",
+        "_transport",
+        "deadline",
+        "window_end",
+    )
+
     def __init__(self, scope: Scope, send: Send, core: Core, leaving: asyncio.Task[None]) -> None:
         loop = asyncio.get_running_loop()
         settings = core.settings
@@ -172,8 +183,7 @@ class Outlet:
             or transport.get_write_buffer_size() > WRITE_BUFFER_BYTES
         ):
             return False
-        frames: bytes = batch.sse()
-        transport.write(b"%x\r\n%b\r\n" % (len(frames), frames))
+        transport.write(batch.http_chunk())
         return True
 
     def abort(self) -> None:
@@ -193,7 +203,14 @@ class EventStream(Response):
         pieces: the body, at least one piece each `keepalive_s`; ends after the last event.
         headers: beside those of every stream.
 
+    Attributes:
+        hints: whether the end of a window is a clean one, behind a `retry:` line. Clients that do
+            not re-attach by themselves take a clean end for the whole answer, or choke on the line:
+            for them the body is cut off.
+
     """
+
+    hints = True
 
     def __init__(
         self,
@@ -212,7 +229,7 @@ class EventStream(Response):
             {"type": "http.response.start", "status": 200, "headers": self.raw_headers},
         )
         await send(_body(HELLO))
-        leaving = asyncio.create_task(_left(receive))
+        leaving = asyncio.create_task(left(receive))
         outlet = Outlet(scope, send, self.core, leaving)
         try:
             ending = await self._follow(outlet, send)
@@ -231,12 +248,16 @@ class EventStream(Response):
         except TimeoutError:
             if asyncio.get_running_loop().time() < outlet.window_end:
                 return "dropped"
-            await _last(send, _body(retry_hint()))
-            return "window"
+            return await self._hint(send, "window")
         except PerdureError:
             # Draining, the store is away, pruned or deleted meanwhile: re-attaching will tell.
-            await _last(send, _body(retry_hint()))
-            return "cut"
+            return await self._hint(send, "cut")
+
+    async def _hint(self, send: Send, ending: Ending) -> Ending:
+        if not self.hints:
+            return "dropped"
+        await _last(send, _body(retry_hint()))
+        return ending
 
     async def fill(self, outlet: Outlet) -> bool:
         """Send the whole body; False: the reader has gone away."""
@@ -293,7 +314,7 @@ async def _last(send: Send, message: Message) -> None:
         return
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
     """Return when the reader has gone away."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -34,6 +34,12 @@ def chat_busy() -> Conflict:
     return Conflict(detail, code="chat_busy")
 
 
+def chat_unfinished() -> Conflict:
+    """Say that a chat's tree cannot change while it is being answered."""
+    detail = "This chat is being answered; change it when that has ended."
+    return Conflict(detail, code="chat_busy")
+
+
 def other_agent(has: str, wanted: str) -> Conflict:
     """Say that a chat belongs to another agent."""
     detail = f"This chat belongs to the agent {has}; start a new one for {wanted}."

@@ -7,21 +7,26 @@ from typing import Any
 
 import msgspec
 
-from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status
+from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Webhook
 
 Row = Sequence[Any]
 
 REQUEST = (
     "id, chat_id, user_id, agent_id, user_message_id, message_id, status, created_at,"
     " next_sequence, attempt, crashes, dispatched_at, not_before, started_at, completed_at,"
-    " trace_id, error, usage, output, incomplete_reason, metadata, events_pruned"
+    " trace_id, error, usage, output, incomplete_reason, metadata, events_pruned,"
+    " params, transient, upstream"
 )
 MESSAGE = "id, chat_id, parent_id, role, text, parts, output, request_id, created_at"
 CHAT = (
     "id, user_id, agent_id, title, created_at, updated_at, revision, pinned, archived,"
     " deleted_at IS NOT NULL, current_message_id, unread, last_status,"
     " (SELECT id FROM request r WHERE r.chat_id = chat.id AND r.status = 'streaming' LIMIT 1),"
-    " (SELECT count(*) FROM request r WHERE r.chat_id = chat.id AND r.status = 'queued')"
+    " (SELECT count(*) FROM request r WHERE r.chat_id = chat.id AND r.status = 'queued'),"
+    " metadata, client_id"
+)
+WEBHOOK = (
+    "id, request_id, user_id, type, created_at, attempts, due_at, delivered_at, failed_at, error"
 )
 FEEDBACK = "id, user_id, request_id, trace_id, name, value, rationale, created_at"
 
@@ -61,6 +66,9 @@ def request(r: Row) -> Request:
         incomplete_reason=r[19],
         metadata=load(r[20]),
         events_pruned=bool(r[21]),
+        params=load(r[22]),
+        transient=bool(r[23]),
+        upstream=load(r[24]),
     )
 
 
@@ -98,6 +106,8 @@ def chat(r: Row) -> Chat:
         last_status=None if r[12] is None else Status(r[12]),
         running_request_id=r[13],
         queued=r[14],
+        metadata=load(r[15]),
+        client_id=r[16],
     )
 
 
@@ -112,4 +122,20 @@ def feedback(r: Row) -> Feedback:
         value=load(r[5]),
         rationale=r[6],
         created_at=r[7],
+    )
+
+
+def webhook(r: Row) -> Webhook:
+    """Make a webhook of the columns `WEBHOOK`."""
+    return Webhook(
+        id=r[0],
+        request_id=r[1],
+        user_id=r[2],
+        type=r[3],
+        created_at=r[4],
+        attempts=r[5],
+        due_at=r[6],
+        delivered_at=r[7],
+        failed_at=r[8],
+        error=r[9],
     )

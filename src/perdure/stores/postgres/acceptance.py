@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from perdure.ports import Accepted, NewMessage, NewRequest
 from perdure.stores import refusals, rows
 from perdure.stores.postgres import log, words
@@ -24,6 +26,24 @@ class Acceptance:
     def __init__(self, session: Session, new: NewRequest) -> None:
         self._session = session
         self._new = new
+
+    async def name_chat(self) -> None:
+        """Use the person's chat that the client calls so, if there is one.
+
+        Whoever comes with the same name now waits for the end of this transaction.
+        """
+        new = self._new
+        if new.client_chat_id is None:
+            return
+        name = f"chat {new.user_id} {new.client_chat_id}"
+        await self._session.one("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
+        row = await self._session.one(
+            "SELECT id FROM chat WHERE user_id = $1 AND client_id = $2 AND deleted_at IS NULL",
+            new.user_id,
+            new.client_chat_id,
+        )
+        if row is not None:
+            self._new = msgspec.structs.replace(new, chat_id=row[0], new_chat=False)
 
     async def replayed(self) -> Accepted | None:
         """Return what an earlier call with the same idempotency key made, if there was one.
@@ -152,7 +172,7 @@ class Acceptance:
     async def _parent(self) -> str | None:
         """Return the message that the first new one follows."""
         given = self._new.answers or self._new.parent_id
-        if given is not None or self._new.new_chat:
+        if given is not None or self._new.from_root or self._new.new_chat:
             return given
         row = await self._session.one(
             "SELECT current_message_id FROM chat WHERE id = $1", self._new.chat_id
@@ -172,20 +192,21 @@ class Acceptance:
         if row is None:
             raise refusals.unknown("chat", new.chat_id)
         agent_id, count = row
-        if agent_id != new.agent_id:
+        if agent_id != new.agent_id and not new.any_agent:
             raise refusals.other_agent(agent_id, new.agent_id)
-        if count + 2 > new.limits.messages_max:
+        if count + len(new.history) + 2 > new.limits.messages_max:
             raise refusals.chat_full(count)
 
     async def _insert_chat(self) -> None:
         new = self._new
         await self._session.all(
-            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision)"
-            f" VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0)",
+            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision,"
+            f" client_id) VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0, $5)",
             new.chat_id,
             new.user_id,
             new.agent_id,
             new.title,
+            new.client_chat_id,
         )
 
     async def _insert_message(
@@ -210,8 +231,8 @@ class Acceptance:
         new = self._new
         await self._session.all(
             "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7)",
+            " status, created_at, next_sequence, metadata, params, transient, notify)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7, $8, $9, $10)",
             new.id,
             new.chat_id,
             new.user_id,
@@ -219,7 +240,13 @@ class Acceptance:
             user_message_id,
             new.message_id,
             rows.dump(new.metadata),
+            rows.dump(new.params),
+            new.transient,
+            new.notify,
         )
+        if new.input:
+            kept = "INSERT INTO input (request_id, items) VALUES ($1, $2)"
+            await self._session.all(kept, new.id, rows.dump(new.input))
         await log.write_segment(self._session, new.id, 0, [new.first_event])
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from perdure.model import Chat, Feedback, Message, Request, new_id
+from perdure.model import JSON, Chat, Feedback, Message, Request, new_id
 from perdure.stores import cursors, refusals, rows
 from perdure.stores.postgres import words
 from perdure.stores.postgres.database import NOW, Session
@@ -32,17 +32,20 @@ FEEDBACK = (
 class Chats(Requests):
     """`ports.ChatStore` on PostgreSQL."""
 
-    async def create_chat(self, user_id: str, agent_id: str, title: str) -> Chat:
+    async def create_chat(
+        self, user_id: str, agent_id: str, title: str, metadata: Mapping[str, str] = {}
+    ) -> Chat:
         chat_id = new_id("chat")
 
         async def work(session: Session) -> Chat:
             await session.all(
-                "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision)"
-                f" VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0) ON CONFLICT DO NOTHING",
+                "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision,"
+                f" metadata) VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0, $5) ON CONFLICT DO NOTHING",
                 chat_id,
                 user_id,
                 agent_id,
                 title,
+                rows.dump(metadata),
             )
             await session.all(CHANGED, chat_id, user_id)
             return await self._chat(session, chat_id, user_id)
@@ -51,6 +54,15 @@ class Chats(Requests):
 
     async def chat(self, chat_id: str, user_id: str) -> Chat:
         return rows.chat(_required(await self.db.look(CHAT, chat_id, user_id), "chat", chat_id))
+
+    async def chat_of_client(self, client_id: str, user_id: str) -> Chat:
+        found = await self.db.look(
+            f"SELECT {rows.CHAT} FROM chat"
+            " WHERE user_id = $1 AND client_id = $2 AND deleted_at IS NULL",
+            user_id,
+            client_id,
+        )
+        return rows.chat(_required(found, "chat", client_id))
 
     async def chats(
         self,
@@ -102,6 +114,7 @@ class Chats(Requests):
         pinned: bool | None = None,
         archived: bool | None = None,
         current_message_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Chat:
         async def work(session: Session, _: Chat) -> bool:
             if current_message_id is not None:
@@ -114,12 +127,14 @@ class Chats(Requests):
             await session.all(
                 "UPDATE chat SET title = coalesce($2, title), pinned = coalesce($3, pinned),"
                 " archived = coalesce($4, archived),"
-                " current_message_id = coalesce($5, current_message_id) WHERE id = $1",
+                " current_message_id = coalesce($5, current_message_id),"
+                " metadata = coalesce($6, metadata) WHERE id = $1",
                 chat_id,
                 title,
                 pinned,
                 archived,
                 current_message_id,
+                rows.dump(metadata),
             )
             return True
 
@@ -234,6 +249,16 @@ class Chats(Requests):
             user_id,
         )
         return rows.request(_required(found, "trace", trace_id))
+
+    async def answer_item(self, item_id: str, user_id: str) -> JSON:
+        found = await self.db.look(
+            "SELECT m.output FROM chat c JOIN message m ON m.chat_id = c.id WHERE c.user_id = $1"
+            " AND c.deleted_at IS NULL AND strpos(m.output, $2) > 0",
+            user_id,
+            rows.dump(item_id),
+        )
+        output = [item for row in found for item in rows.load(row[0])]
+        return dict(_required([item for item in output if item["id"] == item_id], "item", item_id))
 
     # --- steps, inside a transaction ---
 

@@ -27,13 +27,14 @@ OWNED = (
 APPEND = f"""
 WITH given AS (
   SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bytea[], $6::text[],
-                       $7::int[]) WITH ORDINALITY
-         AS t (id, claim_id, first, count, data, trace_id, attempt, place)
+                       $7::int[], $8::text[]) WITH ORDINALITY
+         AS t (id, claim_id, first, count, data, trace_id, attempt, upstream, place)
 ), mine AS (
   SELECT g.* FROM given g JOIN request r ON {OWNED} ORDER BY r.id FOR UPDATE OF r
 ), own AS (
   UPDATE request r SET next_sequence = r.next_sequence + g.count,
-         trace_id = coalesce(g.trace_id, r.trace_id), attempt = coalesce(g.attempt, r.attempt)
+         trace_id = coalesce(g.trace_id, r.trace_id), attempt = coalesce(g.attempt, r.attempt),
+         upstream = coalesce(g.upstream, r.upstream)
     FROM mine g WHERE {OWNED}
   RETURNING g.*
 ), written AS (
@@ -68,6 +69,7 @@ async def append(session: Session, appends: Sequence[Append]) -> list[bool]:
         [b"\n".join(a.events) for a in appends],
         [a.trace_id for a in appends],
         [a.attempt for a in appends],
+        [rows.dump(a.upstream) for a in appends],
     )
     good = {row[0] for row in found}
     return [place in good for place in range(1, len(appends) + 1)]

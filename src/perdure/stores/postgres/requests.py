@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from perdure.events import Builder, Closing
 from perdure.fold import fold
-from perdure.model import Request, Status, new_id
+from perdure.model import JSON, Request, Status, new_id
 from perdure.ports import (
     Accepted,
     Append,
@@ -49,6 +49,7 @@ class Requests(Appending):
         replayed = await accept.replayed()
         if replayed is not None:
             return replayed
+        await accept.name_chat()
         await accept.check()
         waiting = await accept.waiting()
         interrupted = waiting if new.if_busy == "interrupt" else []
@@ -67,7 +68,13 @@ class Requests(Appending):
             return []
         return await self.db.write(lambda session: admission.admit(session, limits))
 
-    async def claim(self, request_id: str, worker_id: str, lease_s: float) -> Claim | None:
+    async def claim(
+        self,
+        request_id: str,
+        worker_id: str,
+        lease_s: float,
+        continuing: Collection[str] = (),
+    ) -> Claim | None:
         claim_id = new_id("claim")
 
         async def work(session: Session) -> Claim | None:
@@ -77,7 +84,7 @@ class Requests(Appending):
                 f" lease_until = {NOW} + $4, attempt = attempt + 1,"
                 f" started_at = coalesce(started_at, {NOW})"
                 " WHERE id = $1 AND status = 'queued' AND dispatched_at IS NOT NULL"
-                " RETURNING attempt, requeued_for",
+                " RETURNING attempt, requeued_for, agent_id",
                 request_id,
                 claim_id,
                 worker_id,
@@ -85,18 +92,24 @@ class Requests(Appending):
             )
             if row is None:
                 return None
-            return await self._open(session, request_id, claim_id, *row)
+            attempt, reason, agent_id = row
+            opening = (attempt, reason, attempt > 1 and agent_id in continuing)
+            return await self._open(session, request_id, claim_id, opening)
 
         return await self.db.write(work)
 
     async def _open(
-        self, session: Session, request_id: str, claim_id: str, attempt: int, reason: str | None
+        self,
+        session: Session,
+        request_id: str,
+        claim_id: str,
+        opening: tuple[int, str | None, bool],
     ) -> Claim:
         """Write the event that opens an attempt; return all that its worker needs."""
         events = await log.whole(session, request_id)
         builder = Builder(fold(events))
         first = builder.first
-        builder.in_progress(attempt, reason)
+        builder.in_progress(*opening)
         opened = builder.take()
         await log.write_segment(session, request_id, first, opened)
         await session.all(
@@ -287,6 +300,11 @@ class Requests(Appending):
             await session.all(CHANGED, request.chat_id, request.user_id)
 
         await self.db.write(work)
+
+    async def input(self, request_id: str, user_id: str) -> list[JSON]:
+        await self.request(request_id, user_id)
+        found = await self.db.look("SELECT items FROM input WHERE request_id = $1", request_id)
+        return list(rows.load(found[0][0])) if found else []
 
     async def counts(self) -> dict[str, int]:
         found = await self.db.look(

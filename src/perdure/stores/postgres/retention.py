@@ -6,13 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from perdure.model import JSON
-from perdure.stores.postgres.chats import Chats
+from perdure.stores.postgres.branches import Branches
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.transitions import LOCK_CHAT, UNFINISHED
 
 ROWS_PER_STEP = 200
 TOMBSTONE_S = 86_400.0
 """How long live lists can still learn that a chat was deleted."""
+TRANSIENT_S = 60.0
+"""How long a transient request stays for who reads its end just now."""
+WEBHOOK_S = 30 * 86_400.0
+"""How long a delivered or dead webhook is kept for looking at."""
 BEFORE = f"{NOW} - $1::double precision"
 # Several processes prune at once: each takes rows that no other holds.
 OLD_EVENTS = f"SELECT id FROM request WHERE completed_at < {BEFORE} AND NOT events_pruned"
@@ -22,19 +26,23 @@ OLD_CHATS = (
     f" (SELECT 1 FROM request r WHERE r.chat_id = chat.id AND r.{UNFINISHED})"
 )
 TOMBSTONES = f"SELECT id FROM chat WHERE deleted_at < {BEFORE}"
+OLD_TRANSIENT = f"SELECT chat_id FROM request WHERE transient AND completed_at < {BEFORE}"
+OLD_WEBHOOKS = f"SELECT id FROM webhook WHERE created_at < {BEFORE} AND due_at IS NULL"
 
 Remove = Callable[[Session, list[str]], Awaitable[Any]]
 
 
-class Retention(Chats):
+class Retention(Branches):
     """`RequestStore.prune` on PostgreSQL."""
 
     async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
         return {
             "events": await self._step(OLD_EVENTS, events_s, self._remove_events),
             "requests": await self._step(OLD_REQUESTS, requests_s, self._forget),
-            "chats": await self._prune_chats(chats_s),
+            "chats": await self._prune_chats(OLD_CHATS, chats_s),
             "tombstones": await self._step(TOMBSTONES, TOMBSTONE_S, self._remove_tombstones),
+            "transient": await self._prune_chats(OLD_TRANSIENT, TRANSIENT_S),
+            "webhooks": await self._step(OLD_WEBHOOKS, WEBHOOK_S, self._remove_webhooks),
         }
 
     async def _step(self, found: str, age_s: float, remove: Remove) -> int:
@@ -50,18 +58,18 @@ class Retention(Chats):
 
         return await self.db.write(work)
 
-    async def _prune_chats(self, age_s: float) -> int:
+    async def _prune_chats(self, found: str, age_s: float) -> int:
         """Remove old chats one by one, each held while it is looked at once more."""
         if not age_s:
             return 0
-        old = await self.db.look(f"{OLD_CHATS} LIMIT {ROWS_PER_STEP}", float(age_s))
-        return sum([await self._prune_chat(row[0], age_s) for row in old])
+        old = await self.db.look(f"{found} LIMIT {ROWS_PER_STEP}", float(age_s))
+        return sum([await self._prune_chat(row[0], found, age_s) for row in old])
 
-    async def _prune_chat(self, chat_id: str, age_s: float) -> bool:
+    async def _prune_chat(self, chat_id: str, found: str, age_s: float) -> bool:
         async def work(session: Session) -> bool:
             await session.one(LOCK_CHAT, chat_id)
             still = await session.one(
-                f"SELECT user_id FROM chat WHERE id IN ({OLD_CHATS}) AND id = $2",
+                f"SELECT user_id FROM chat WHERE id IN ({found}) AND id = $2",
                 float(age_s),
                 chat_id,
             )
@@ -78,3 +86,6 @@ class Retention(Chats):
 
     async def _remove_tombstones(self, session: Session, chat_ids: list[str]) -> None:
         await session.all("DELETE FROM chat WHERE id = ANY($1)", chat_ids)
+
+    async def _remove_webhooks(self, session: Session, webhook_ids: list[str]) -> None:
+        await session.all("DELETE FROM webhook WHERE id = ANY($1)", webhook_ids)

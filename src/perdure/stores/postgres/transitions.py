@@ -13,7 +13,7 @@ from typing import Any
 
 from perdure.events import Builder, Closing
 from perdure.fold import fold
-from perdure.model import Failure, Message, Request, Status
+from perdure.model import Failure, Message, Request, Status, new_id
 from perdure.ports import Append
 from perdure.stores import refusals, rows
 from perdure.stores.postgres import log, words
@@ -71,10 +71,10 @@ class Transitions:
             "UPDATE request SET status = $3, claim_id = NULL, lease_until = NULL,"
             f" completed_at = {NOW}, error = $4, usage = $5, output = $6, incomplete_reason = $7,"
             " dispatched_at = NULL, next_sequence = $2 + $8, trace_id = coalesce($9, trace_id),"
-            " attempt = coalesce($10, attempt)"
+            " attempt = coalesce($10, attempt), upstream = coalesce($12, upstream)"
             f" WHERE id = $1 AND {UNFINISHED} AND next_sequence = $2"
             " AND ($11::text IS NULL OR (claim_id = $11 AND status = 'streaming'))"
-            " RETURNING chat_id, user_id, message_id",
+            " RETURNING chat_id, user_id, message_id, notify",
             last.request_id,
             last.first,
             closing.status,
@@ -86,12 +86,30 @@ class Transitions:
             last.trace_id,
             last.attempt,
             claim_id,
+            rows.dump(last.upstream),
         )
         if row is None:
             return False
+        *ended, notify = row
+        if notify:
+            await self._post(session, last.request_id, ended[1], closing)
         await log.write_segment(session, last.request_id, last.first, last.events)
-        await self._tell_end(session, row, closing)
+        await self._tell_end(session, ended, closing)
         return True
+
+    async def _post(
+        self, session: Session, request_id: str, user_id: str, closing: Closing
+    ) -> None:
+        """Put the notice of an end into the outbox."""
+        word = "incomplete" if closing.incomplete_reason else closing.status.value
+        await session.all(
+            "INSERT INTO webhook (id, request_id, user_id, type, created_at, due_at)"
+            f" VALUES ($1, $2, $3, $4, {NOW}, {NOW})",
+            new_id("evt"),
+            request_id,
+            user_id,
+            f"response.{word}",
+        )
 
     async def _tell_end(self, session: Session, row: Any, closing: Closing) -> None:
         """Write what an end means for the message and the chat."""
@@ -140,6 +158,7 @@ class Transitions:
             ("segment", "request_id"),
             ("idempotency", "request_id"),
             ("feedback", "request_id"),
+            ("input", "request_id"),
             ("request", "id"),
         ):
             await session.all(f"DELETE FROM {table} WHERE {column} = ANY($1)", [*request_ids])

@@ -11,13 +11,14 @@ from perdure.model import JSON
 from perdure.stores.sqlite.database import Database
 from perdure.stores.sqlite.log import Log
 from perdure.stores.sqlite.migrations import migrate
+from perdure.stores.sqlite.outbox import Outbox
 from perdure.stores.sqlite.requests import Requests
 from perdure.stores.sqlite.retention import Retention
 
 __all__ = ["SqliteStore"]
 
 
-class SqliteStore(Requests, Retention):
+class SqliteStore(Requests, Retention, Outbox):
     """`ports.Store` on one SQLite file, which this process owns while it is open.
 
     Args:

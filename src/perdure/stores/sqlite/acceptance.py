@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import msgspec
+
 from perdure.ports import Accepted, NewMessage, NewRequest
 from perdure.stores import refusals, rows
 from perdure.stores.sqlite.admission import Admission
@@ -26,6 +28,19 @@ class AcceptWork:
         self._log = log
         self._new = new
         self._now = time.time()
+        self._name_chat()
+
+    def _name_chat(self) -> None:
+        """Use the person's chat that the client calls so, if there is one."""
+        name = self._new.client_chat_id
+        if name is not None:
+            row = self._db.one(
+                "SELECT id FROM chat WHERE user_id = ? AND client_id = ? AND deleted_at IS NULL",
+                self._new.user_id,
+                name,
+            )
+            if row is not None:
+                self._new = msgspec.structs.replace(self._new, chat_id=row[0], new_chat=False)
 
     def replayed(self) -> Accepted | None:
         """Return what an earlier call with the same idempotency key made, if there was one."""
@@ -91,7 +106,7 @@ class AcceptWork:
     def _parent(self) -> str | None:
         """Return the message that the first new one follows."""
         given = self._new.answers or self._new.parent_id
-        if given is not None:
+        if given is not None or self._new.from_root:
             return given
         row = self._db.one("SELECT current_message_id FROM chat WHERE id = ?", self._new.chat_id)
         leaf: str | None = row[0]
@@ -139,10 +154,10 @@ class AcceptWork:
         )
         if row is None:
             raise refusals.unknown("chat", new.chat_id)
-        if row[0] != new.agent_id:
+        if row[0] != new.agent_id and not new.any_agent:
             raise refusals.other_agent(row[0], new.agent_id)
         (count,) = self._db.one("SELECT count(*) FROM message WHERE chat_id = ?", new.chat_id)
-        if count + 2 > new.limits.messages_max:
+        if count + len(new.history) + 2 > new.limits.messages_max:
             raise refusals.chat_full(count)
 
     def _check_message(self, message_id: str) -> None:
@@ -157,14 +172,15 @@ class AcceptWork:
     def _insert_chat(self) -> None:
         new = self._new
         self._db.all(
-            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision)"
-            " VALUES (?, ?, ?, ?, ?, ?, 0)",
+            "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision,"
+            " client_id) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
             new.chat_id,
             new.user_id,
             new.agent_id,
             new.title,
             self._now,
             self._now,
+            new.client_chat_id,
         )
 
     def _insert_message(
@@ -193,8 +209,8 @@ class AcceptWork:
         new = self._new
         self._db.all(
             "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?)",
+            " status, created_at, next_sequence, metadata, params, transient, notify)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?, ?, ?, ?)",
             new.id,
             new.chat_id,
             new.user_id,
@@ -203,7 +219,12 @@ class AcceptWork:
             new.message_id,
             self._now,
             rows.dump(new.metadata),
+            rows.dump(new.params),
+            int(new.transient),
+            int(new.notify),
         )
+        if new.input:
+            self._db.all("INSERT INTO input VALUES (?, ?)", new.id, rows.dump(new.input))
         self._log.write_segment(new.id, 0, [new.first_event])
         if new.idempotency_key is not None:
             self._db.all(

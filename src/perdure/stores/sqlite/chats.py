@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from perdure.model import Chat, Feedback, Message, Request, Status, new_id
+from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
 from perdure.stores import cursors, refusals, rows
 from perdure.stores.sqlite.transitions import Transitions
 
@@ -16,18 +16,21 @@ INDEX_BYTES_PER_STEP = 256 * 1024
 class Chats(Transitions):
     """`ports.ChatStore` on one SQLite file."""
 
-    async def create_chat(self, user_id: str, agent_id: str, title: str) -> Chat:
+    async def create_chat(
+        self, user_id: str, agent_id: str, title: str, metadata: Mapping[str, str] = {}
+    ) -> Chat:
         def work() -> Chat:
             chat_id, now = new_id("chat"), time.time()
             self.db.all(
-                "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision)"
-                " VALUES (?, ?, ?, ?, ?, ?, 0)",
+                "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision,"
+                " metadata) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
                 chat_id,
                 user_id,
                 agent_id,
                 title,
                 now,
                 now,
+                rows.dump(metadata),
             )
             self._chat_changed(chat_id, user_id)
             return self._chat(chat_id, user_id)
@@ -37,6 +40,15 @@ class Chats(Transitions):
     async def chat(self, chat_id: str, user_id: str) -> Chat:
         found = self.db.look(_CHAT, chat_id, user_id)
         return rows.chat(_required(found, "chat", chat_id))
+
+    async def chat_of_client(self, client_id: str, user_id: str) -> Chat:
+        found = self.db.look(
+            f"SELECT {rows.CHAT} FROM chat"
+            " WHERE user_id = ? AND client_id = ? AND deleted_at IS NULL",
+            user_id,
+            client_id,
+        )
+        return rows.chat(_required(found, "chat", client_id))
 
     async def chats(
         self,
@@ -94,12 +106,14 @@ class Chats(Transitions):
         pinned: bool | None = None,
         archived: bool | None = None,
         current_message_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Chat:
         changes = {
             "title": title,
             "pinned": pinned,
             "archived": archived,
             "current_message_id": current_message_id,
+            "metadata": rows.dump(metadata),
         }
 
         def work() -> Chat:
@@ -233,6 +247,18 @@ class Chats(Transitions):
             user_id,
         )
         return self._numbered(rows.request(_required(found, "trace", trace_id)))
+
+    async def answer_item(self, item_id: str, user_id: str) -> JSON:
+        found = self.db.look(
+            "SELECT m.output FROM chat c JOIN message m ON m.chat_id = c.id WHERE c.user_id = ?"
+            " AND c.deleted_at IS NULL AND m.output IS NOT NULL AND instr(m.output, ?)",
+            user_id,
+            rows.dump(item_id),
+        )
+        output = [item for row in found for item in rows.load(str(row[0]))]
+        if item := next((item for item in output if item["id"] == item_id), None):
+            return dict(item)
+        raise refusals.unknown("item", item_id)
 
     async def index(self, bytes_max: int | None = INDEX_BYTES_PER_STEP) -> bool:
         """Take new texts into the search index; tell whether some are left (never with None)."""

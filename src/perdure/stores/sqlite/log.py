@@ -54,6 +54,11 @@ class Live:
         self.hot_bytes += len(events[0]) if len(events) == 1 else sum(map(len, events))
         self.next += len(events)
 
+    def following(self, number: int, bytes_max: int) -> list[bytes]:
+        """Return the events from `number` on, which is not before `hot_first`."""
+        events = self.hot[number - self.hot_first :]
+        return events if self.hot_bytes <= bytes_max else _within(events, bytes_max)
+
     def clear(self) -> None:
         """Forget events that were just written to a segment."""
         self.hot = []
@@ -216,6 +221,13 @@ class Log:
         # The last segment tells the whole text four times: cut within it, too.
         return _within(events, bytes_max)
 
+    def hot(self, request_id: str, after: int, bytes_max: int) -> Slice | None:
+        """Return a slice of a running request's newest events; None: they do not lie here."""
+        live = self.live.get(request_id)
+        if live is None or after + 1 < live.hot_first:
+            return None
+        return Slice(after + 1, live.following(after + 1, bytes_max), live.next - 1, ended=False)
+
     def slice(self, request_id: str, after: int, bytes_max: int, ended_at: int | None) -> Slice:
         """Return a slice; `ended_at` is the number after the last event of an ended request."""
         live = self.live.get(request_id)
@@ -223,11 +235,10 @@ class Log:
             following = self._from_segments(request_id, after, bytes_max)
             last = (ended_at or after + 1 + len(following)) - 1
             return Slice(after + 1, following, last, ended_at is not None)
-        start = after + 1 - live.hot_first
-        if start < 0:
+        if after + 1 < live.hot_first:
             following = self._from_segments(request_id, after, bytes_max)
         else:
-            following = _within(live.hot[start:], bytes_max)
+            following = live.following(after + 1, bytes_max)
         return Slice(after + 1, following, live.next - 1, ended=False)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import apsw
 
 from perdure.errors import Gone
 from perdure.events import Builder, Closing, rebuild
 from perdure.fold import fold
-from perdure.model import Request, Status, new_id
+from perdure.model import JSON, Request, Status, new_id
 from perdure.ports import (
     Accepted,
     Append,
@@ -43,8 +43,8 @@ class Requests(Transitions):
             for request_id in interrupted:
                 self._end(request_id, Status.CANCELLED)
             accept.write()
-            self._chat_changed(new.chat_id, new.user_id)
             request = self._get(new.id)
+            self._chat_changed(request.chat_id, new.user_id)
             admitted = self._admit(new.limits.run) if new.start else []
             return Accepted(request, interrupted=interrupted, admitted=admitted)
 
@@ -72,14 +72,20 @@ class Requests(Transitions):
             )
         return [candidate.request_id for candidate in picked]
 
-    async def claim(self, request_id: str, worker_id: str, lease_s: float) -> Claim | None:
+    async def claim(
+        self,
+        request_id: str,
+        worker_id: str,
+        lease_s: float,
+        continuing: Collection[str] = (),
+    ) -> Claim | None:
         def work() -> Claim | None:
             claim_id, now = new_id("claim"), time.time()
             row = self.db.one(
                 "UPDATE request SET status = 'streaming', claim_id = ?, worker_id = ?,"
                 " lease_until = ?, attempt = attempt + 1, started_at = coalesce(started_at, ?)"
                 " WHERE id = ? AND status = 'queued' AND dispatched_at IS NOT NULL"
-                " RETURNING attempt, requeued_for",
+                " RETURNING attempt, requeued_for, agent_id",
                 claim_id,
                 worker_id,
                 now + lease_s,
@@ -91,7 +97,7 @@ class Requests(Transitions):
             events = self.log.whole(request_id)
             builder = Builder(fold(events))
             first = builder.first
-            builder.in_progress(row[0], row[1])
+            builder.in_progress(row[0], row[1], row[0] > 1 and row[2] in continuing)
             opened = builder.take()
             request = self._get(request_id)
             self._chat_changed(request.chat_id, request.user_id)
@@ -123,7 +129,7 @@ class Requests(Transitions):
         def work() -> list[bool]:
             verdicts = self.log.append(appends)
             for append, good in zip(appends, verdicts, strict=True):
-                if good and (append.trace_id is not None or append.attempt is not None):
+                if good and append.notes:
                     self._annotate(append)
             return verdicts
 
@@ -212,11 +218,16 @@ class Requests(Transitions):
         return await self.db.write(work)
 
     async def read(self, cursors: Mapping[str, int], bytes_max: int) -> dict[str, Slice]:
+        hot = self.log.hot
         try:
             return {
                 request_id: found
                 for request_id, after in cursors.items()
-                if (found := self._slice(request_id, after, bytes_max)) is not None
+                if (
+                    found := hot(request_id, after, bytes_max)
+                    or self._slice(request_id, after, bytes_max)
+                )
+                is not None
             }
         except apsw.Error as error:
             raise translate(error, "read a log") from error
@@ -299,6 +310,11 @@ class Requests(Transitions):
             self._chat_changed(request.chat_id, request.user_id)
 
         await self.db.write(work)
+
+    async def input(self, request_id: str, user_id: str) -> list[JSON]:
+        self._seen(request_id, user_id)
+        found = self.db.look("SELECT items FROM input WHERE request_id = ?", request_id)
+        return list(rows.load(str(found[0][0]))) if found else []
 
     async def counts(self) -> dict[str, int]:
         found = self.db.look(

@@ -6,13 +6,19 @@ import time
 from collections.abc import Callable
 
 from perdure.model import JSON
-from perdure.stores.sqlite.chats import Chats
+from perdure.stores.sqlite.branches import Branches
 
 ROWS_PER_STEP = 200
 TOMBSTONE_S = 86_400.0
 """How long live lists can still learn that a chat was deleted."""
+TRANSIENT_S = 60.0
+"""How long a transient request stays for who reads its end just now."""
+WEBHOOK_S = 30 * 86_400.0
+"""How long a delivered or dead webhook is kept for looking at."""
 OLD_EVENTS = "SELECT id FROM request WHERE completed_at < ? AND events_pruned = 0"
 OLD_REQUESTS = "SELECT id FROM request WHERE completed_at < ?"
+OLD_TRANSIENT = "SELECT id FROM request WHERE transient = 1 AND completed_at < ?"
+OLD_WEBHOOKS = "SELECT id FROM webhook WHERE created_at < ? AND due_at IS NULL"
 OLD_CHATS = (
     "SELECT id FROM chat WHERE updated_at < ? AND deleted_at IS NULL AND NOT EXISTS"
     " (SELECT 1 FROM request r WHERE r.chat_id = chat.id AND r.status IN ('queued', 'streaming'))"
@@ -20,7 +26,7 @@ OLD_CHATS = (
 TOMBSTONES = "SELECT id FROM chat WHERE deleted_at < ?"
 
 
-class Retention(Chats):
+class Retention(Branches):
     """`RequestStore.prune` on one SQLite file, and the housekeeping of its log."""
 
     async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
@@ -35,6 +41,8 @@ class Retention(Chats):
                 ("requests", requests_s, OLD_REQUESTS, self._remove_request),
                 ("chats", chats_s, OLD_CHATS, self._remove_old_chat),
                 ("tombstones", TOMBSTONE_S, TOMBSTONES, self._remove_tombstone),
+                ("transient", TRANSIENT_S, OLD_TRANSIENT, self._remove_transient),
+                ("webhooks", WEBHOOK_S, OLD_WEBHOOKS, self._remove_webhook),
             )
         }
 
@@ -66,3 +74,10 @@ class Retention(Chats):
 
     def _remove_tombstone(self, chat_id: str) -> None:
         self.db.all("DELETE FROM chat WHERE id = ?", chat_id)
+
+    def _remove_transient(self, request_id: str) -> None:
+        request = self._get(request_id)
+        self._remove_chat(request.chat_id, request.user_id)
+
+    def _remove_webhook(self, webhook_id: str) -> None:
+        self.db.all("DELETE FROM webhook WHERE id = ?", webhook_id)

@@ -13,7 +13,7 @@ import apsw
 
 from perdure.events import Builder, Closing
 from perdure.fold import fold
-from perdure.model import Failure, Message, Request, Status
+from perdure.model import Failure, Message, Request, Status, new_id
 from perdure.ports import Append
 from perdure.stores import refusals, rows
 from perdure.stores.sqlite.database import Database
@@ -45,7 +45,7 @@ class Transitions:
             "UPDATE request SET status = ?, claim_id = NULL, lease_until = NULL, completed_at = ?,"
             " error = ?, usage = ?, output = ?, incomplete_reason = ?, dispatched_at = NULL"
             " WHERE id = ? AND status IN ('queued', 'streaming')"
-            " RETURNING chat_id, user_id, message_id",
+            " RETURNING chat_id, user_id, message_id, notify",
             closing.status,
             time.time(),
             rows.dump(closing.error),
@@ -56,7 +56,9 @@ class Transitions:
         )
         if row is None:
             return
-        chat_id, user_id, message_id = row
+        chat_id, user_id, message_id, notify = row
+        if notify:
+            self._post(request_id, user_id, closing)
         position = self.db.one(
             "UPDATE message SET text = ?, output = ? WHERE id = ? RETURNING position",
             closing.text,
@@ -75,13 +77,29 @@ class Transitions:
         self._chat_changed(chat_id, user_id)
         self._number(request_id, self.log.seal(request_id, first, events))
 
+    def _post(self, request_id: str, user_id: str, closing: Closing) -> None:
+        """Put the notice of an end into the outbox."""
+        now = time.time()
+        word = "incomplete" if closing.incomplete_reason else closing.status.value
+        self.db.all(
+            "INSERT INTO webhook (id, request_id, user_id, type, created_at, due_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            new_id("evt"),
+            request_id,
+            user_id,
+            f"response.{word}",
+            now,
+            now,
+        )
+
     def _annotate(self, append: Append) -> None:
         """Store what an append says beside its events."""
         self.db.all(
             "UPDATE request SET trace_id = coalesce(?, trace_id),"
-            " attempt = coalesce(?, attempt) WHERE id = ?",
+            " attempt = coalesce(?, attempt), upstream = coalesce(?, upstream) WHERE id = ?",
             append.trace_id,
             append.attempt,
+            rows.dump(append.upstream),
             append.request_id,
         )
 
@@ -117,6 +135,7 @@ class Transitions:
             ("segment", "request_id"),
             ("idempotency", "request_id"),
             ("feedback", "request_id"),
+            ("input", "request_id"),
             ("request", "id"),
         ):
             self.db.all(f"DELETE FROM {table} WHERE {column} = ?", request_id)

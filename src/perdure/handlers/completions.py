@@ -1,0 +1,276 @@
+"""What one stream of Chat Completions chunks says: from bytes to deltas. Knows no connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from perdure.deltas import Delta, Finish, Reasoning, Refusal, Text, ToolCall, Usage
+from perdure.errors import UpstreamError
+from perdure.handlers import failures
+from perdure.sse import Event, EventTooLarge, Parser
+
+DONE = b"[DONE]"
+Reason = Literal["stop", "length", "content_filter", "tool_calls"]
+REASONS: Mapping[str, Reason] = {
+    "stop": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+}
+BROKEN_REASONS = frozenset({"error", "abort"})
+
+
+# What is read of a chunk. Fields whose type differs between servers are `Any` and looked at later.
+
+
+class _Function(msgspec.Struct, gc=False):
+    name: str | None = None
+    arguments: Any = None
+
+
+class _ToolCall(msgspec.Struct, gc=False):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct, gc=False):
+    content: Any = None
+    refusal: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+
+
+class _Choice(msgspec.Struct, gc=False):
+    index: int | None = None
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    finish_reason: Any = None
+
+
+class _Chunk(msgspec.Struct, gc=False):
+    choices: list[_Choice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+_NOTHING = _Delta()
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class Answer:
+    """What one stream of chunks has said so far.
+
+    Attributes:
+        done: `[DONE]` came, or the answer came whole; nothing after it counts.
+        reason: the finish reason, once there was one.
+
+    """
+
+    __slots__ = (
+        "_begun",
+        "_calls",
+        "_left",
+        "_parser",
+        "_secrets",
+        "done",
+        "reason",
+    )
+
+    def __init__(self, *secrets: str) -> None:
+        self.done = False
+        self.reason: Reason | None = None
+        self._begun = False  # something was generated
+        self._secrets = secrets
+        self._parser = Parser()
+        self._left: list[Event] = []
+        self._calls: dict[int, tuple[str, str]] = {}  # index -> (call id, key)
+
+    @property
+    def flows(self) -> bool:
+        """Whether more of the answer is to come."""
+        return self.reason is None and not self.done
+
+    def deltas(self, data: bytes) -> Iterator[Delta]:
+        """Yield the deltas that these bytes complete, then raise as `read` does."""
+        deltas: list[Delta] = []
+
+        def put(delta: Delta) -> bool:
+            deltas.append(delta)
+            return True
+
+        try:
+            self.read(data, put)
+        finally:
+            yield from deltas
+
+    def read(self, data: bytes, put: Callable[[Delta], bool]) -> bool:
+        """Put the deltas that these bytes complete; tell whether it wants more of them.
+
+        When `put` has no more room, the rest is kept for the next call. Raises `UpstreamError`.
+        """
+        events, self._left = self._left, []
+        if data:
+            events += self._events(data)
+        wanted = True
+        for number, event in enumerate(events, 1):
+            if event.data[:6] == DONE:
+                self.done = True
+                break
+            chunk = self._chunk(event.data)
+            for choice in chunk.choices or ():
+                if choice.delta is not None and not choice.index:
+                    wanted = self._put(choice.delta, put)
+                if choice.finish_reason is not None:
+                    self._end(choice.finish_reason)
+            if chunk.usage is not None:
+                for usage in _usage(chunk.usage):
+                    put(usage)
+            if not wanted:
+                self._left = events[number:]
+                return False
+        return self.flows
+
+    def _events(self, data: bytes) -> list[Event]:
+        try:
+            return self._parser.feed(data)
+        except EventTooLarge as error:
+            raise failures.garbage(error.detail) from None
+
+    def _put(self, delta: _Delta, put: Callable[[Delta], bool]) -> bool:
+        wanted = True
+        text = delta.content
+        if type(text) is str and text:
+            self._begun = True
+            delta.content = None
+            wanted = put(Text(text))
+        if delta != _NOTHING:
+            for other in self._deltas(delta):
+                wanted = put(other)
+        return wanted
+
+    def read_whole(self, body: bytes) -> Iterator[Delta]:
+        """Yield the deltas of an answer that came in one piece. Raises `UpstreamError`."""
+        self.done = True
+        chunk = self._chunk(body)
+        message = chunk.choices[0].message if chunk.choices else None
+        if chunk.choices is None or message is None:
+            raise failures.garbage("an answer without a message")
+        yield from self._deltas(message)
+        self._end(chunk.choices[0].finish_reason or "stop")
+        yield from _usage(chunk.usage)
+
+    def finish(self) -> Finish:
+        """Return the last delta. Raises `UpstreamError` if the stream ended before its marker."""
+        if self.reason is None:
+            how = "it said [DONE]" if self.done else "the stream ended"
+            raise failures.dropped(f"{how} without a finish reason.")
+        return Finish(self.reason)
+
+    def _chunk(self, data: bytes) -> _Chunk:
+        try:
+            chunk = _decode(data)
+        except msgspec.ValidationError as error:
+            self._check(data)
+            raise failures.garbage(f"{error}.") from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if not data.strip():
+                return _Chunk()
+            raise failures.garbage("a frame that is not JSON.") from None
+        if chunk.error is not None or chunk.choices is None:
+            self._check(data)
+        return chunk
+
+    def _check(self, data: bytes) -> None:
+        frame = msgspec.json.decode(data)
+        error = failures.in_stream(frame, *self._secrets, first=not self._begun)
+        if error is not None:
+            raise error
+
+    def _end(self, reason: Any) -> None:
+        if reason in BROKEN_REASONS:
+            raise UpstreamError(
+                f"The agent's server ended the answer with the reason {reason!r}.",
+                retryable=not self._begun,
+            )
+        self.reason = REASONS.get(reason, "stop") if isinstance(reason, str) else "stop"
+
+    def _deltas(self, delta: _Delta) -> Iterator[Delta]:
+        """Yield everything but the plain text of a streamed chunk, which `read` has taken."""
+        for text in (delta.reasoning_content, delta.reasoning):
+            if text and isinstance(text, str):
+                self._begun = True
+                yield Reasoning(text)
+                break
+        if delta.content:
+            self._begun = True
+            yield from _parts(delta.content)
+        if delta.refusal and isinstance(delta.refusal, str):
+            self._begun = True
+            yield Refusal(delta.refusal)
+        for call in delta.tool_calls or ():
+            self._begun = True
+            yield self._tool_call(call)
+        if delta.function_call is not None:
+            self._begun = True
+            yield _piece("function", "", delta.function_call)
+
+    def _tool_call(self, call: _ToolCall) -> ToolCall:
+        """Return the piece of a call; some servers count every call as number 0."""
+        index = call.index if call.index is not None else max(0, len(self._calls) - (not call.id))
+        call_id, key = self._calls.get(index, ("", ""))
+        if not key or (call.id and call.id != call_id):
+            key = f"{index}:{call.id}" if key else str(index)
+            call_id = call.id or ""
+            self._calls[index] = call_id, key
+        return _piece(key, call.id or "", call.function or _Function())
+
+
+def _parts(content: Any) -> Iterator[Delta]:
+    """Yield text and reasoning of content that came as text or as a list of parts."""
+    if isinstance(content, str):
+        yield Text(content)
+    for part in content if isinstance(content, list) else ():
+        if not isinstance(part, dict):
+            continue
+        if part.get("type") == "reasoning":
+            yield from map(Reasoning, _summary(part))
+        elif isinstance(part.get("text"), str):
+            yield Text(part["text"])
+
+
+def _summary(part: Mapping[str, Any]) -> Iterator[str]:
+    pieces = part.get("summary")
+    for piece in pieces if isinstance(pieces, list) else [part]:
+        if isinstance(piece, dict) and isinstance(piece.get("text"), str):
+            yield piece["text"]
+
+
+def _piece(key: str, call_id: str, function: _Function) -> ToolCall:
+    arguments = function.arguments
+    if not isinstance(arguments, str):  # an object instead of its text
+        arguments = "" if arguments is None else msgspec.json.encode(arguments).decode()
+    return ToolCall(key, arguments, function.name or "", call_id)
+
+
+def _usage(usage: Any) -> Iterator[Usage]:
+    if isinstance(usage, dict):
+        yield Usage(
+            input_tokens=_count(usage, "prompt_tokens"),
+            output_tokens=_count(usage, "completion_tokens"),
+            total_tokens=_count(usage, "total_tokens"),
+            cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
+            reasoning_tokens=_count(usage.get("completion_tokens_details"), "reasoning_tokens"),
+        )
+
+
+def _count(counts: Any, name: str) -> int:
+    value = counts.get(name) if isinstance(counts, dict) else 0
+    return int(value) if isinstance(value, int | float) else 0

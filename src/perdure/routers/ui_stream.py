@@ -1,0 +1,159 @@
+"""The AI SDK's UI message stream v1, made of a request's events. Pure.
+
+The client replaces its last message if and only if the stream's `messageId` is that message's;
+so one answer is always told whole, from its start, under its own message id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from perdure.model import JSON
+
+DONE = b"data: [DONE]\n\n"
+REASONS: Mapping[str | None, str] = {
+    "max_output_tokens": "length",
+    "content_filter": "content-filter",
+}
+
+
+class Translator:
+    """Turns the events of one request, from event 0 on, into stream parts.
+
+    Args:
+        message_id: of the answer; the same for every telling of it.
+
+    """
+
+    def __init__(self, message_id: str) -> None:
+        self._message_id = message_id
+        self._attempts = 0
+        self._names: dict[int, JSON] = {}
+
+    def frames(self, event: bytes) -> bytes:
+        """Return the frames that an event becomes; none for those that say nothing new."""
+        told = msgspec.json.decode(event)
+        change = self._CHANGES.get(told["type"])
+        parts = change(self, told) if change else ()
+        return b"".join(b"data: %b\n\n" % msgspec.json.encode(part) for part in parts)
+
+    def _created(self, event: JSON) -> Iterator[JSON]:
+        metadata = {"request_id": event["response"]["id"]}
+        yield {"type": "start", "messageId": self._message_id, "messageMetadata": metadata}
+
+    def _in_progress(self, event: JSON) -> Iterator[JSON]:
+        """Begin a step; a new attempt replaces what the one before has said, or goes on with it."""
+        self._attempts += 1
+        goes_on = event["response"]["metadata"].get("recovery") == "continue"
+        if self._attempts > 1 and not goes_on:
+            yield {"type": "reset-step"}
+        elif self._attempts == 1:
+            yield {"type": "start-step"}
+
+    def _added(self, event: JSON) -> Iterator[JSON]:
+        item = event["item"]
+        self._names[event["output_index"]] = item
+        if item["type"] == "reasoning":
+            yield {"type": "reasoning-start", "id": item["id"]}
+        elif item["type"] == "function_call":
+            names = {"toolCallId": item["call_id"], "toolName": item["name"]}
+            yield {"type": "tool-input-start", **names, "dynamic": True}
+
+    def _part_added(self, event: JSON) -> Iterator[JSON]:
+        if event["part"]["type"] in ("output_text", "refusal"):
+            yield {"type": "text-start", "id": _part_id(event)}
+
+    def _part_done(self, event: JSON) -> Iterator[JSON]:
+        if event["part"]["type"] in ("output_text", "refusal"):
+            yield {"type": "text-end", "id": _part_id(event)}
+
+    def _text(self, event: JSON) -> Iterator[JSON]:
+        yield {"type": "text-delta", "id": _part_id(event), "delta": event["delta"]}
+
+    def _reasoning(self, event: JSON) -> Iterator[JSON]:
+        yield {"type": "reasoning-delta", "id": event["item_id"], "delta": event["delta"]}
+
+    def _arguments(self, event: JSON) -> Iterator[JSON]:
+        call_id = self._names[event["output_index"]]["call_id"]
+        yield {"type": "tool-input-delta", "toolCallId": call_id, "inputTextDelta": event["delta"]}
+
+    def _done(self, event: JSON) -> Iterator[JSON]:
+        item = event["item"]
+        if item["type"] == "reasoning":
+            yield {"type": "reasoning-end", "id": item["id"]}
+        elif item["type"] == "function_call":
+            yield _call(item)
+        elif item["type"] == "function_call_output":
+            output = _parsed(item["output"])
+            yield {
+                "type": "tool-output-available",
+                "toolCallId": item["call_id"],
+                "output": output,
+                "dynamic": True,
+            }
+
+    def _annotation(self, event: JSON) -> Iterator[JSON]:
+        told = event["annotation"]
+        if told.get("url"):
+            source = f"{event['item_id']}-{event['annotation_index']}"
+            link = {"url": told["url"], "title": told.get("title") or ""}
+            yield {"type": "source-url", "sourceId": source, **link}
+
+    def _ended(self, event: JSON) -> Iterator[JSON]:
+        response = event["response"]
+        if response["status"] == "cancelled":
+            yield {"type": "abort", "reason": "cancelled"}
+            return
+        if response["status"] == "failed":
+            yield {"type": "error", "errorText": response["error"]["message"]}
+            return
+        reason = (response["incomplete_details"] or {}).get("reason")
+        calls = response["output"] and response["output"][-1]["type"] == "function_call"
+        finish = REASONS.get(reason, "tool-calls" if calls else "stop")
+        metadata = {"usage": response["usage"]} if response["usage"] else {}
+        yield {"type": "finish-step"}
+        yield {"type": "finish", "finishReason": finish, "messageMetadata": metadata}
+
+    _CHANGES: ClassVar[Mapping[str, Callable[[Translator, JSON], Iterator[JSON]]]] = {
+        "response.created": _created,
+        "response.in_progress": _in_progress,
+        "response.output_item.added": _added,
+        "response.output_item.done": _done,
+        "response.content_part.added": _part_added,
+        "response.content_part.done": _part_done,
+        "response.output_text.delta": _text,
+        "response.refusal.delta": _text,
+        "response.reasoning_summary_text.delta": _reasoning,
+        "response.function_call_arguments.delta": _arguments,
+        "response.output_text.annotation.added": _annotation,
+        "response.completed": _ended,
+        "response.incomplete": _ended,
+        "response.failed": _ended,
+    }
+
+
+def _part_id(event: JSON) -> str:
+    """Return the id of a content part: the item's, and its place from the second part on."""
+    index = event["content_index"]
+    return f"{event['item_id']}-{index}" if index else str(event["item_id"])
+
+
+def _call(item: JSON) -> JSON:
+    """Return a whole tool call; one that broke off tells the text that there is."""
+    named = {"toolCallId": item["call_id"], "toolName": item["name"], "dynamic": True}
+    try:
+        given = msgspec.json.decode(item["arguments"] or "{}")
+    except msgspec.DecodeError:
+        error = "The call broke off before its arguments were whole."
+        return {"type": "tool-input-error", **named, "input": item["arguments"], "errorText": error}
+    return {"type": "tool-input-available", **named, "input": given}
+
+
+def _parsed(output: Any) -> Any:
+    try:
+        return msgspec.json.decode(output) if isinstance(output, str) else output
+    except msgspec.DecodeError:
+        return output

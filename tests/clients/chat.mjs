@@ -1,0 +1,122 @@
+// A page with the real `useChat`: sends, leaves, comes back, resumes; tells what it shows.
+// Run as `node chat.mjs SERVER_URL`.
+import { setTimeout as sleep } from "node:timers/promises";
+import { Window } from "happy-dom";
+
+const [base] = process.argv.slice(2);
+const window = new Window({ url: base });
+Object.assign(globalThis, { window, document: window.document, IS_REACT_ACT_ENVIRONMENT: false });
+const { createElement } = await import("react");
+const { createRoot } = await import("react-dom/client");
+const { useChat } = await import("@ai-sdk/react");
+const { DefaultChatTransport } = await import("ai");
+
+const tell = (seen) => console.log(JSON.stringify(seen));
+const LONG = '{"chunks": 40, "rate": 20}';
+
+// One page: a component that holds `useChat`, and what it showed last.
+function open(id, messages = [], resume = false) {
+  const page = { id, shown: null };
+  const transport = new DefaultChatTransport({ api: `${base}/api/chat`, fetch });
+  function Page() {
+    page.shown = useChat({ id, messages, resume, transport });
+    return null;
+  }
+  const host = window.document.createElement("div");
+  window.document.body.append(host);
+  const root = createRoot(host);
+  root.render(createElement(Page));
+  page.close = () => root.unmount();
+  return page;
+}
+
+const textOf = (message) =>
+  (message?.parts ?? [])
+    .filter((part) => part.type === "text")
+    .map((part) => part.text)
+    .join("");
+const seen = (page) => ({
+  status: page.shown.status,
+  error: page.shown.error?.message ?? null,
+  roles: page.shown.messages.map((message) => message.role),
+  text: textOf(page.shown.messages.at(-1)),
+});
+async function until(page, fact) {
+  for (let look = 0; look < 600; look += 1) {
+    if (page.shown && fact(page.shown)) return seen(page);
+    await sleep(25);
+  }
+  throw new Error(`not in time: ${fact} in ${JSON.stringify(page.shown && seen(page))}`);
+}
+const stored = async (id) => (await (await fetch(`${base}/api/chat/${id}`)).json()).messages;
+const post = (path, body) => fetch(base + path, { method: "POST", body: JSON.stringify(body) });
+const settled = ({ status }) => status === "ready" || status === "error";
+const says = ({ messages }) => textOf(messages.at(-1)).length > 8 && messages.length > 1;
+
+// Send and read to the end.
+let page = open("chat-short");
+await until(page, ({ status }) => status === "ready");
+page.shown.sendMessage({ text: '{"chunks": 6}' });
+await until(page, ({ messages }) => messages.length > 1);
+tell({ sent: await until(page, settled) });
+page.shown.sendMessage({ text: '{"chunks": 3}' });
+await until(page, ({ messages }) => messages.length > 3);
+tell({ second: await until(page, settled) });
+page.shown.regenerate();
+await until(page, ({ status }) => status === "streaming" || status === "submitted");
+tell({ regenerated: await until(page, settled), branch: (await stored("chat-short")).length });
+page.close();
+
+// Send, leave in the middle, come back with the stored partial, resume, finish.
+page = open("chat-long");
+await until(page, ({ status }) => status === "ready");
+page.shown.sendMessage({ text: LONG });
+const left = await until(page, says);
+page.close();
+const other = open("chat-other");
+await until(other, ({ status }) => status === "ready");
+other.shown.sendMessage({ text: '{"chunks": 2}' });
+await until(other, ({ messages }) => messages.length > 1);
+tell({ meanwhile: await until(other, settled) });
+other.close();
+const partial = await stored("chat-long");
+page = open("chat-long", partial, true);
+await until(page, ({ status }) => status === "streaming");
+tell({ left, partial: textOf(partial.at(-1)), resumed: await until(page, settled) });
+page.close();
+
+// Nothing to resume: the status stays ready and the messages stay as they are.
+page = open("chat-long", await stored("chat-long"), true);
+await until(page, ({ status }) => status === "ready");
+const idle = await fetch(`${base}/api/chat/chat-long/stream`);
+tell({ idle: idle.status, again: seen(page) });
+page.close();
+
+// The client's own stop is a disconnect and stops nothing; the server's stop keeps the partial.
+page = open("chat-stopped");
+await until(page, ({ status }) => status === "ready");
+page.shown.sendMessage({ text: LONG });
+await until(page, says);
+page.shown.stop();
+await until(page, settled);
+const going = await fetch(`${base}/api/chat/chat-stopped/stream`);
+const reading = going.text();
+await post("/api/chat/chat-stopped/stop", {});
+const kept = textOf((await stored("chat-stopped")).at(-1));
+tell({ disconnected: going.status, tail: (await reading).split("\n\n").slice(-3), kept });
+page.close();
+
+// A refusal is shown as a sentence.
+page = open("chat-refused");
+await until(page, ({ status }) => status === "ready");
+page.shown.sendMessage({ text: " " });
+tell({ refused: await until(page, ({ status }) => status === "error") });
+page.close();
+
+// A dropped upstream: the second attempt replaces what the first one said.
+page = open("chat-retried");
+await until(page, ({ status }) => status === "ready");
+page.shown.sendMessage({ text: '{"chunks": 8, "drop_at": 4, "fail_times": 1}' });
+await until(page, ({ messages }) => messages.length > 1);
+tell({ retried: await until(page, settled) });
+process.exit(0);

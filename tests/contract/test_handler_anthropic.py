@@ -1,0 +1,141 @@
+"""The Messages handler: what it reads, what it sends, how it goes on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from perdure.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
+from perdure.errors import UpstreamError
+from perdure.handlers.anthropic import AnthropicHandler, MessageLog
+from perdure.ports import Call
+from tests.upstream import Upstream
+
+STOP = [
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}},
+    {"type": "message_stop"},
+]
+START = {"type": "message_start", "message": {"usage": {"input_tokens": 5}}}
+
+
+def block(index: int, delta: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": delta}
+
+
+def text(said: str) -> dict[str, Any]:
+    return block(0, {"type": "text_delta", "text": said})
+
+
+def read(*events: Any) -> list[Delta]:
+    log = MessageLog()
+    found: list[Delta] = [one for e in events for one in log.read(json.dumps(e).encode())]
+    return [*found, log.finish] if log.finish else found
+
+
+def test_text_thoughts_and_tool_calls_are_read():
+    tool = {"type": "tool_use", "id": "toolu_1", "name": "find", "input": {}}
+    assert read(
+        START,
+        {"type": "ping"},
+        block(0, {"type": "thinking_delta", "thinking": "hm"}),
+        block(0, {"type": "signature_delta", "signature": "x"}),
+        text("Hello"),
+        {"type": "content_block_start", "index": 1, "content_block": tool},
+        block(1, {"type": "input_json_delta", "partial_json": '{"a":'}),
+        block(1, {"type": "input_json_delta", "partial_json": "1}"}),
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "tool_use"},
+            "usage": {"output_tokens": 3},
+        },
+        {"type": "message_stop"},
+    ) == [
+        Reasoning("hm"),
+        Text("Hello"),
+        ToolCall("1", "", "find", "toolu_1"),
+        ToolCall("1", '{"a":', "find", "toolu_1"),
+        ToolCall("1", "1}", "find", "toolu_1"),
+        Usage(5, 3, 8, 0),
+        Finish("tool_calls"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("told", "means"), [("max_tokens", "length"), ("refusal", "content_filter"), ("x", "stop")]
+)
+def test_the_end_says_why(told, means):
+    end = {"type": "message_delta", "delta": {"stop_reason": told}}
+    assert read(end, {"type": "message_stop"})[-1] == Finish(means)
+
+
+def test_an_overloaded_server_may_be_asked_again_and_a_wrong_question_may_not():
+    for kind, retryable in (("overloaded_error", True), ("invalid_request_error", False)):
+        with pytest.raises(UpstreamError) as error:
+            read({"type": "error", "error": {"type": kind, "message": "No."}})
+        assert error.value.retryable is retryable
+
+
+async def asked(model: str, **more: Any) -> tuple[list[Delta], list[dict[str, Any]]]:
+    """Ask a scripted server; return the deltas and the bodies that it got."""
+    with Upstream() as upstream:
+        handler = AnthropicHandler(upstream.url, model, "secret")
+        ids = {"request_id": "r", "chat_id": "c", "user_id": "u", "agent_id": "a"}
+        call = Call(**{**ids, "messages": [{"role": "user", "content": "Hi"}], **more})
+        try:
+            deltas = [delta async for delta in handler.stream(call)]
+        finally:
+            await handler.close()
+        assert upstream.calls[0].headers["x-api-key"] == "secret"
+        return deltas, [one.body for one in upstream.calls]
+
+
+SCRIPT = json.dumps({"frames": [START, text("Hello"), *STOP]})
+
+
+async def test_the_talk_is_told_in_turns_of_two_roles():
+    messages = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Weather?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [{"id": "t1", "function": {"name": "find", "arguments": '{"a": 1}'}}],
+        },
+        {"role": "tool", "tool_call_id": "t1", "content": "rain"},
+        {"role": "user", "content": [{"type": "text", "text": "And?"}]},
+    ]
+    tool = {"type": "function", "name": "find", "parameters": {"type": "object"}}
+    params = {"tools": [tool], "tool_choice": "required", "max_output_tokens": 9, "top_p": 0.5}
+    deltas, (body,) = await asked(SCRIPT, messages=messages, params=params)
+    assert deltas == [Text("Hello"), Usage(5, 3, 8, 0), Finish("stop")]
+    assert body["system"] == "Be kind."
+    assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user"]
+    assert body["messages"][1]["content"] == [
+        {"type": "tool_use", "id": "t1", "name": "find", "input": {"a": 1}}
+    ]
+    assert body["messages"][2]["content"][0] == {
+        "type": "tool_result",
+        "tool_use_id": "t1",
+        "content": "rain",
+    }
+    assert (body["max_tokens"], body["top_p"]) == (9, 0.5)
+    assert body["tools"] == [{"name": "find", "input_schema": {"type": "object"}}]
+    assert body["tool_choice"] == {"type": "any"}
+
+
+async def test_it_goes_on_behind_a_partial_answer_without_doubling_a_space():
+    script = json.dumps({"frames": [START, text(" there"), *STOP]})
+    deltas, (body,) = await asked(script, partial="Hello ")
+    assert body["messages"][-1] == {"role": "assistant", "content": "Hello"}
+    assert deltas[0] == Text("there")
+
+
+async def test_a_model_without_prefill_is_asked_to_go_on():
+    refused = {"status": 400, "body": "prefill", "fail_times": 1}
+    script = json.dumps({"frames": [START, text("there"), *STOP], **refused})
+    deltas, (first, second) = await asked(script, partial="Hello ")
+    assert deltas[0] == Text("there")
+    assert first["messages"][-1]["role"] == "assistant"
+    assert second["messages"][-1]["role"] == "user"

@@ -1,0 +1,265 @@
+"""The Responses handler: what it reads, what it sends, and how it re-attaches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from perdure.deltas import Annotation, Delta, Finish, Marked, Reasoning, Text, ToolCall, ToolResult
+from perdure.errors import UpstreamError
+from perdure.handlers.agent_log import AgentLog
+from perdure.handlers.responses import ResponsesHandler
+from perdure.ports import Call
+
+WHOLE = "w0 w1 w2 w3 "
+IDS = {"request_id": "resp_1", "chat_id": "chat_1", "user_id": "u", "agent_id": "a"}
+
+
+def read(*events: dict[str, Any], **options: Any) -> list[Delta]:
+    log = AgentLog(**options)
+    found: list[Delta] = [delta for e in events for delta in log.read(json.dumps(e).encode())]
+    return [*found, log.finish] if log.finish else found
+
+
+def delta(text: str, **more: Any) -> dict[str, Any]:
+    return {"type": "response.output_text.delta", "item_id": "m", "delta": text, **more}
+
+
+def done(item: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "response.output_item.done", "item": item}
+
+
+def message(text: str, **more: Any) -> dict[str, Any]:
+    content = [{"type": "output_text", "text": text, "annotations": [], **more}]
+    return {"type": "message", "id": "m", "role": "assistant", "content": content}
+
+
+COMPLETED = {"type": "response.completed", "response": {"id": "r", "output": []}}
+
+
+def test_a_text_that_is_told_again_when_it_is_done_counts_once():
+    assert read(delta("Hel"), delta("lo"), done(message("Hello"))) == [
+        Text("Hel", "m"),
+        Text("lo", "m"),
+    ]
+
+
+def test_what_was_left_out_is_taken_from_the_whole_item():
+    assert read(delta("Hel"), done(message("Hello"))) == [Text("Hel", "m"), Text("lo", "m")]
+    assert read(done(message("Hello"))) == [Text("Hello", "m")]
+
+
+def test_an_answer_only_in_the_last_event_is_taken_from_it():
+    last = {"type": "response.completed", "response": {"output": [message("Hello")]}}
+    assert read(last) == [Text("Hello", "m"), Finish("stop")]
+
+
+def test_a_known_answer_in_the_last_event_is_not_told_twice_under_another_id():
+    other = {**message("Hello"), "id": "other"}
+    last = {"type": "response.completed", "response": {"output": [other]}}
+    assert read(delta("Hello"), last) == [Text("Hello", "m"), Finish("stop")]
+
+
+@pytest.mark.parametrize("name", ["reasoning_summary_text", "reasoning_text", "reasoning"])
+def test_reasoning_has_three_names(name):
+    event = {"type": f"response.{name}.delta", "item_id": "r", "delta": "hm"}
+    assert read(event) == [Reasoning("hm", "r")]
+
+
+@pytest.mark.parametrize("name", ["response.completed", "response.done", "responses.completed"])
+def test_the_end_has_three_names(name):
+    assert read({"type": name, "response": {}}) == [Finish("stop")]
+
+
+def test_an_incomplete_answer_says_why():
+    cut = {"incomplete_details": {"reason": "max_output_tokens"}}
+    assert read({"type": "response.incomplete", "response": cut}) == [Finish("length")]
+
+
+CALL = {"type": "function_call", "id": "f", "call_id": "c", "name": "find", "arguments": ""}
+
+
+def test_tool_calls_and_results_are_told_once():
+    events = (
+        {"type": "response.output_item.added", "item": CALL},
+        {"type": "response.function_call_arguments.delta", "item_id": "f", "delta": "{"},
+        {"type": "response.function_call_arguments.delta", "item_id": "f", "delta": "}"},
+        done({**CALL, "arguments": "{}"}),
+        done({"type": "function_call_output", "call_id": "c", "output": "rain"}),
+        COMPLETED,
+    )
+    assert read(*events) == [
+        ToolCall("f", "{", "find", "c"),
+        ToolCall("f", "}", "find", "c"),
+        ToolResult("c", "rain"),
+        Finish("stop"),
+    ]
+    assert read(*events, whole_calls=True) == [
+        ToolCall("f", "{}", "find", "c"),
+        ToolResult("c", "rain"),
+        Finish("stop"),
+    ]
+
+
+def test_citations_are_passed_on():
+    cited: dict[str, object] = {"type": "url_citation", "url": "http://a", "title": "A"}
+    event = {"type": "response.output_text.annotation.added", "item_id": "m", "annotation": cited}
+    assert read(event) == [Annotation(cited)]
+    assert read(done(message("A", annotations=[cited]))) == [Text("A", "m"), Annotation(cited)]
+
+
+def test_a_failure_is_an_error_with_the_servers_words():
+    failed = {"type": "response.failed", "response": {"error": {"code": "c", "message": "No."}}}
+    with pytest.raises(UpstreamError, match="No"):
+        read(delta("x"), failed)
+
+
+def test_what_is_unknown_passes_by():
+    assert read({"type": "keepalive", "sequence_number": 7}, {"n": 1}, {"type": "x.delta"}) == []
+
+
+class Far:
+    """A Responses server whose log is `EVENTS`; it drops, forgets and refuses as it is told."""
+
+    def __init__(self, **how: Any) -> None:
+        self.how = how
+        self.posts: list[dict[str, Any]] = []
+        self.gets: list[str] = []
+        self.cancelled = 0
+
+    EVENTS = (
+        {"type": "response.created", "response": {"id": "resp_up"}},
+        *(delta(f"w{n} ") for n in range(4)),
+        {"type": "response.completed", "response": {"id": "resp_up", "output": [message(WHOLE)]}},
+    )
+
+    async def _stream(self, request: web.Request, first: int) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        stop = self.how.get("drop_at") if not self.gets else None
+        for number, event in list(enumerate(self.EVENTS))[first:stop]:
+            data = json.dumps({**event, "sequence_number": number})
+            await response.write(f"event: {event['type']}\ndata: {data}\n\n".encode())
+        await response.write_eof()
+        return response
+
+    async def create(self, request: web.Request) -> web.StreamResponse:
+        self.posts.append(await request.json())
+        return await self._stream(request, 0)
+
+    async def retrieve(self, request: web.Request) -> web.StreamResponse:
+        self.gets.append(request.path_qs)
+        if self.how.get("forgets"):
+            return web.json_response({"error": {"message": "unknown"}}, status=404)
+        if "stream" not in request.query:
+            ended = len([one for one in self.gets if "stream" not in one]) > 1
+            text = WHOLE if ended else "w0 w1 w2 "
+            status = "completed" if ended else "in_progress"
+            return web.json_response({"id": "resp_up", "status": status, "output": [message(text)]})
+        if self.how.get("no_streams"):
+            return web.json_response({"error": {"message": "not a stream"}}, status=400)
+        return await self._stream(request, int(request.query["starting_after"]) + 1)
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        self.cancelled += 1
+        return web.json_response({})
+
+
+@asynccontextmanager
+async def serving(far: Far) -> AsyncIterator[ResponsesHandler]:
+    app = web.Application()
+    app.router.add_post("/v1/responses", far.create)
+    app.router.add_get("/v1/responses/{id}", far.retrieve)
+    app.router.add_post("/v1/responses/{id}/cancel", far.cancel)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    handler = ResponsesHandler(
+        f"http://127.0.0.1:{port}/v1", "up", "key", background=True, poll_s=0.01
+    )
+    try:
+        yield handler
+    finally:
+        await handler.close()
+        await runner.cleanup()
+
+
+def call(**more: Any) -> Call:
+    items = [{"type": "message", "role": "user", "content": "Hello?"}]
+    return Call(**{**IDS, "messages": [], "items": items, **more})
+
+
+async def text_of(handler: ResponsesHandler, told: Call, marks: list[Any] | None = None) -> str:
+    text = ""
+    async for one in handler.stream(told):
+        if isinstance(one, Marked):
+            text += "".join(inner.text for inner in one.deltas if isinstance(inner, Text))
+            if marks is not None:
+                marks.append((one.position, text))
+    return text
+
+
+async def test_it_asks_in_the_background_and_marks_each_piece():
+    far, marks = Far(), list[Any]()
+    async with serving(far) as handler:
+        params = {"tools": [], "temperature": 1, "store": True, "previous_response_id": "resp_0"}
+        assert await text_of(handler, call(params=params), marks) == WHOLE
+    (body,) = far.posts
+    assert (body["background"], body["store"], body["stream"]) == (True, True, True)
+    assert body["input"] == [{"type": "message", "role": "user", "content": "Hello?"}]
+    assert body["temperature"] == 1
+    assert "previous_response_id" not in body
+    assert marks[0] == ({"id": "resp_up", "sequence_number": 0, "told": {}}, "")
+
+
+@pytest.mark.parametrize("seen", range(5))
+async def test_it_goes_on_from_every_mark_and_asks_nobody_again(seen):
+    """Guard: a mark is stored with its deltas; `starting_after` is exclusive."""
+    far, marks = Far(), list[Any]()
+    async with serving(far) as handler:
+        await text_of(handler, call(), marks)
+        position, text = marks[seen]
+        far.gets.clear()
+        assert text + await text_of(handler, call(upstream=position, attempt=2)) == WHOLE
+    assert len(far.posts) == 1
+    assert far.gets == [
+        f"/v1/responses/resp_up?stream=true&starting_after={position['sequence_number']}"
+    ]
+
+
+@pytest.mark.parametrize("drop_at", range(1, 6))
+async def test_a_dropped_stream_is_taken_up_where_it_broke(drop_at):
+    far = Far(drop_at=drop_at)
+    async with serving(far) as handler:
+        assert await text_of(handler, call()) == WHOLE
+    assert (len(far.posts), len(far.gets)) == (1, 1)
+
+
+@pytest.mark.parametrize("drop_at", range(1, 6))
+async def test_where_it_cannot_be_followed_it_is_polled_and_the_rest_is_told(drop_at):
+    far = Far(drop_at=drop_at, no_streams=True)
+    async with serving(far) as handler:
+        assert await text_of(handler, call()) == WHOLE
+    assert len(far.posts) == 1
+
+
+async def test_a_server_that_forgot_says_so_with_a_code_of_its_own():
+    async with serving(Far(forgets=True)) as handler:
+        position = {"id": "resp_up", "sequence_number": 2, "told": {"m": 6}}
+        with pytest.raises(UpstreamError) as error:
+            await text_of(handler, call(upstream=position))
+    assert error.value.code == "upstream_forgot"
+
+
+async def test_stopping_stops_the_servers_own_run():
+    far = Far()
+    async with serving(far) as handler:
+        await handler.stop({"id": "resp_up"})
+    assert far.cancelled == 1

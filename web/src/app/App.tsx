@@ -1,0 +1,54 @@
+import { lazy, Suspense, useEffect, useState } from "react";
+import { Conversation } from "~/features/chat";
+import { actions, useConfig, usePreferences, useRoute } from "~/hooks";
+import { client } from "~/hooks/connected";
+import { TooltipProvider } from "~/ui/Tooltip";
+import { applyTheme } from "~/ui/theme";
+import { Notices } from "./Notices";
+import { Shell } from "./Shell";
+import { useAttention } from "./useAttention";
+import { useShortcuts } from "./useShortcuts";
+
+const SettingsDialog = lazy(() => import("~/features/settings"));
+const HelpSheet = lazy(() => import("~/features/help"));
+
+type Sheet = "settings" | "help" | null;
+
+/** The whole page. */
+export function App() {
+  const { chatId } = useRoute();
+  const [sheet, show] = useState<Sheet>(null);
+  useTheme();
+  useKeepalive();
+  useAttention();
+  const searchField = useShortcuts({ onHelp: () => show("help") });
+  return (
+    <TooltipProvider>
+      <Shell
+        searchField={searchField}
+        onSettings={() => show("settings")}
+        onHelp={() => show("help")}
+      >
+        <Conversation key={chatId ?? "new"} chatId={chatId} />
+      </Shell>
+      <Suspense>
+        {sheet === "settings" && <SettingsDialog onClose={() => show(null)} />}
+        {sheet === "help" && <HelpSheet onClose={() => show(null)} />}
+      </Suspense>
+      <Notices onDismiss={actions.dismiss} />
+    </TooltipProvider>
+  );
+}
+
+function useTheme() {
+  const { theme } = usePreferences();
+  useEffect(() => applyTheme(theme), [theme]);
+}
+
+/** The server says how often a living line gives a sign. */
+function useKeepalive() {
+  const keepalive_s = useConfig()?.keepalive_s;
+  useEffect(() => {
+    if (keepalive_s) client.expectSignEach(keepalive_s);
+  }, [keepalive_s]);
+}

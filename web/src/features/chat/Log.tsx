@@ -1,0 +1,83 @@
+import { type ReactNode, useEffect, useRef } from "react";
+import type { BranchMessage, Outgoing } from "~/core/types";
+import { IconButton } from "~/ui/Button";
+import { Answer } from "./answer/Answer";
+import styles from "./Log.module.css";
+import { Note, Question } from "./question/Question";
+import { Unsent } from "./question/Unsent";
+import { useRange } from "./scroll/stepwise";
+import { useScroll } from "./scroll/useScroll";
+
+const MESSAGES_PER_STEP = 3;
+
+interface LogProps {
+  chatId: string | null;
+  agent: string;
+  messages: readonly BranchMessage[];
+  outgoing: readonly Outgoing[];
+  busy: boolean;
+  onTakeBack: (text: string) => void;
+}
+
+/** The conversation so far. Screen readers are told its end by the status region, not each word. */
+export function Log({ chatId, agent, messages, outgoing, busy, onTakeBack }: LogProps) {
+  const { scrollRef, contentRef, isAtBottom, scrollToBottom } = useScroll(chatId);
+  const { from, to } = useRange(messages.length, MESSAGES_PER_STEP);
+  useNewest(messages.length + outgoing.length, () => void scrollToBottom("instant"));
+  return (
+    <div className={styles.frame}>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it is scrolled with the keys */}
+      <div ref={scrollRef} className={styles.scroll} tabIndex={0}>
+        <div
+          ref={contentRef}
+          className={styles.log}
+          role="log"
+          aria-label="Conversation"
+          aria-live="off"
+          aria-busy={busy}
+        >
+          {messages.slice(from, to).map((message) => (
+            <Entry
+              key={message.id}
+              message={message}
+              agent={agent}
+              last={message.id === messages.at(-1)?.id && outgoing.length === 0}
+            />
+          ))}
+          {outgoing.map((one) => (
+            <Unsent key={one.key} outgoing={one} onTakeBack={onTakeBack} />
+          ))}
+        </div>
+      </div>
+      {!isAtBottom && <Jump onClick={() => void scrollToBottom("smooth")} />}
+    </div>
+  );
+}
+
+function Entry(props: { message: BranchMessage; agent: string; last: boolean }): ReactNode {
+  const { message } = props;
+  if (message.role === "user") return <Question message={message} />;
+  return message.role === "assistant" ? <Answer {...props} /> : <Note message={message} />;
+}
+
+function Jump({ onClick }: { onClick: () => void }) {
+  return (
+    <div className={styles.jump}>
+      <IconButton
+        className={styles.round}
+        label="Jump to latest"
+        icon="arrowDown"
+        onClick={onClick}
+      />
+    </div>
+  );
+}
+
+/** Calls `act` when there are more messages than before: the person's own is always followed. */
+function useNewest(count: number, act: () => void): void {
+  const known = useRef(count);
+  useEffect(() => {
+    if (count > known.current) act();
+    known.current = count;
+  });
+}

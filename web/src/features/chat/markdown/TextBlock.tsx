@@ -1,0 +1,69 @@
+import { memo, useEffect, useState } from "react";
+import Markdown, { type Options } from "react-markdown";
+import { safeAddress } from "./address";
+import { ELEMENTS } from "./elements";
+import { gfm } from "./gfm";
+import { withMath } from "./math";
+
+type Plugins = NonNullable<Options["remarkPlugins"]>;
+
+/** More than this in one paragraph is no prose: it is shown as it is. */
+const PARSED_CHARACTERS_MAX = 24_000;
+const GFM: Plugins = [gfm];
+
+let withMathPlugins: Plugins | null = null;
+
+async function loadMath(): Promise<Plugins> {
+  const { default: remarkMath } = await import("remark-math");
+  withMathPlugins ??= [...GFM, [remarkMath, { singleDollarTextMath: false }]];
+  return withMathPlugins;
+}
+
+/** Returns the parser's plug-ins; those for math are fetched with the first block that has some. */
+function usePlugins(math: boolean): Plugins {
+  const [plugins, setPlugins] = useState(withMathPlugins);
+  useEffect(() => {
+    if (!math || plugins) return;
+    loadMath().then(setPlugins, () => undefined);
+  }, [math, plugins]);
+  return (math && plugins) || GFM;
+}
+
+type Repair = (text: string) => string;
+
+let repairing: Repair | null = null;
+
+/** Returns what completes half-written text; fetched with the first answer that is watched. */
+function useRepair(open: boolean): Repair | null {
+  const [repair, setRepair] = useState(() => repairing);
+  useEffect(() => {
+    if (!open || repair) return;
+    import("./repair").then(
+      (loaded) => {
+        repairing = loaded.repair;
+        setRepair(() => loaded.repair);
+      },
+      () => undefined,
+    );
+  }, [open, repair]);
+  return open ? repair : null;
+}
+
+interface TextBlockProps {
+  text: string;
+  /** More may follow: what is half written is shown as it will most likely end. */
+  open: boolean;
+}
+
+/** A block of Markdown that is not code. */
+export const TextBlock = memo(function TextBlock({ text, open }: TextBlockProps) {
+  const whole = useRepair(open)?.(text) ?? text;
+  const math = withMath(whole);
+  const plugins = usePlugins(math !== null);
+  if (text.length > PARSED_CHARACTERS_MAX) return <p>{text}</p>;
+  return (
+    <Markdown remarkPlugins={plugins} components={ELEMENTS} urlTransform={safeAddress}>
+      {plugins === GFM ? whole : (math ?? whole)}
+    </Markdown>
+  );
+});

@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { definitionsOf, hasFootnotes, withDefinitions } from "./definitions";
+
+const known = definitionsOf("See [the Docs].\n\n[the docs]: https://docs.example\n");
+
+test("a block gets the definitions that it uses", () => {
+  expect(withDefinitions("See [the Docs].", known)).toBe(
+    "See [the Docs].\n\n[the docs]: https://docs.example",
+  );
+});
+
+test("others stay the very same text", () => {
+  const block = "See [another page].";
+  expect(withDefinitions(block, known)).toBe(block);
+  expect(withDefinitions("No links", known)).toBe("No links");
+});
+
+test("footnotes are no definitions of links", () => {
+  expect(definitionsOf("[^1]: A note").size).toBe(0);
+  expect(hasFootnotes("Words[^1]\n\n[^1]: A note")).toBe(true);
+  expect(hasFootnotes("a[^1]")).toBe(false);
+});

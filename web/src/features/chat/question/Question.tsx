@@ -1,0 +1,52 @@
+import { memo, useState } from "react";
+import type { BranchMessage } from "~/core/types";
+import { actions } from "~/hooks";
+import { IconButton } from "~/ui/Button";
+import { CopyButton } from "~/ui/CopyButton";
+import { Branches } from "../Branches";
+import { Editor } from "./Editor";
+import styles from "./Question.module.css";
+
+interface QuestionProps {
+  message: BranchMessage;
+}
+
+/** What a person asked; editing it asks anew, beside the old question. */
+export const Question = memo(function Question({ message }: QuestionProps) {
+  const [editing, setEditing] = useState(false);
+  const resend = (content: string) => {
+    actions.edit(message.id, content);
+    setEditing(false);
+  };
+  return (
+    <article className={styles.question} aria-label="You">
+      {editing ? (
+        <Editor
+          label="Edit your question"
+          text={message.content}
+          send="Send"
+          onSend={resend}
+          onCancel={() => setEditing(false)}
+        />
+      ) : (
+        <>
+          <div className={styles.bubble}>{message.content}</div>
+          <div className={styles.actions}>
+            <Branches message={message} what="question" />
+            <CopyButton label="Copy question" text={() => message.content} />
+            <IconButton small label="Edit" icon="pencil" onClick={() => setEditing(true)} />
+          </div>
+        </>
+      )}
+    </article>
+  );
+});
+
+/** A text that came with the chat and is neither a question nor an answer. */
+export function Note({ message }: QuestionProps) {
+  return (
+    <article className={styles.note} aria-label={message.role}>
+      {message.content}
+    </article>
+  );
+}

@@ -1,0 +1,49 @@
+import { act, renderHook } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { step, useRange } from "./stepwise";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+test("the end is shown at once, the rest step by step", () => {
+  const { result } = renderHook(() => useRange(25, 10));
+  expect(result.current).toEqual({ from: 15, to: 25 });
+  act(() => vi.advanceTimersByTime(8));
+  expect(result.current.from).toBe(5);
+  act(() => vi.advanceTimersByTime(8));
+  expect(result.current.from).toBe(0);
+});
+
+test("few are shown whole", () => {
+  expect(renderHook(() => useRange(3, 10)).result.current).toEqual({ from: 0, to: 3 });
+});
+
+test("many that come at once are shown step by step, one at a time at once", () => {
+  const { result, rerender } = renderHook(({ count }) => useRange(count, 10), {
+    initialProps: { count: 1 },
+  });
+  rerender({ count: 2 });
+  expect(result.current.to).toBe(2);
+  rerender({ count: 30 });
+  expect(result.current.to).toBe(12);
+  act(() => vi.advanceTimersByTime(8));
+  expect(result.current.to).toBe(22);
+  act(() => vi.advanceTimersByTime(8));
+  expect(result.current.to).toBe(30);
+});
+
+test("one step per turn, whoever asks; what is taken back is not done", () => {
+  const done: string[] = [];
+  step(() => done.push("a"));
+  const takeBack = step(() => done.push("b"));
+  step(() => done.push("c"));
+  vi.advanceTimersByTime(8);
+  expect(done).toEqual(["a"]);
+  takeBack();
+  vi.advanceTimersByTime(8);
+  expect(done).toEqual(["a", "c"]);
+});

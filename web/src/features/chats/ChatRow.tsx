@@ -1,0 +1,93 @@
+import { type MouseEvent, memo, useState } from "react";
+import type { Chat } from "~/core/types";
+import { actions, useRoute } from "~/hooks";
+import { IconButton } from "~/ui/Button";
+import { join } from "~/ui/join";
+import { Menu, MenuItem, MenuLine } from "~/ui/Menu";
+import { Rename } from "./Rename";
+import styles from "./Sidebar.module.css";
+import { Slot } from "./Slot";
+
+/** One chat: its title, its state in a slot of fixed width, and its menu. */
+export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
+  const { chatId, open } = useRoute();
+  const [renaming, rename] = useState(false);
+  const current = chat.id === chatId;
+  const go = (event: MouseEvent) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
+    event.preventDefault();
+    open(chat.id);
+  };
+  if (renaming) {
+    return (
+      <li className={join(styles.row, styles.current)}>
+        <Rename chat={chat} onEnd={() => rename(false)} />
+      </li>
+    );
+  }
+  return (
+    <li className={join(styles.row, current && styles.current, chat.unread && styles.unread)}>
+      <a
+        href={`/c/${chat.id}`}
+        className={styles.link}
+        aria-current={current ? "page" : undefined}
+        onClick={go}
+        onDoubleClick={() => rename(true)}
+      >
+        <span className={styles.title} title={chat.title}>
+          {chat.title}
+        </span>
+        <Slot chat={chat} />
+      </a>
+      <RowMenu chat={chat} onRename={() => rename(true)} />
+    </li>
+  );
+});
+
+function RowMenu({ chat, onRename }: { chat: Chat; onRename: () => void }) {
+  const trigger = (
+    <IconButton
+      label={`Menu of ${chat.title}`}
+      icon="more"
+      small
+      tooltip={false}
+      className={styles.menu ?? ""}
+    />
+  );
+  return (
+    <Menu trigger={trigger} onCloseAutoFocus={keepFocusOfField}>
+      <MenuItem icon="pencil" onSelect={onRename}>
+        Rename
+      </MenuItem>
+      <MenuItem icon="pin" onSelect={() => actions.pin(chat.id, !chat.pinned)}>
+        {chat.pinned ? "Unpin" : "Pin"}
+      </MenuItem>
+      <MenuItem icon="archive" onSelect={() => actions.archive(chat.id, !chat.archived)}>
+        {chat.archived ? "Move back" : "Archive"}
+      </MenuItem>
+      <MenuLine />
+      <MenuItem icon="download" onSelect={() => download(chat.id, "md")}>
+        Export as Markdown
+      </MenuItem>
+      <MenuItem icon="download" onSelect={() => download(chat.id, "json")}>
+        Export as JSON
+      </MenuItem>
+      <MenuLine />
+      <MenuItem icon="trash" danger onSelect={() => actions.remove(chat.id)}>
+        Delete
+      </MenuItem>
+    </Menu>
+  );
+}
+
+/** The field for a new name has the focus by now; the menu must not take it back. */
+function keepFocusOfField(event: Event) {
+  if (document.activeElement instanceof HTMLInputElement) event.preventDefault();
+}
+
+function download(chat_id: string, format: "md" | "json") {
+  const link = document.createElement("a");
+  link.href = `/api/chats/${chat_id}/export?format=${format}`;
+  link.download = "";
+  link.click();
+}

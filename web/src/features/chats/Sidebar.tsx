@@ -1,0 +1,118 @@
+import { type KeyboardEvent, type RefObject, useState } from "react";
+import { useChatSearch, useConfig, useMe, useRoute } from "~/hooks";
+import { Button, IconButton } from "~/ui/Button";
+import { Icon } from "~/ui/icons";
+import { Menu, MenuItem } from "~/ui/Menu";
+import { ChatGroups } from "./ChatGroups";
+import { Found } from "./Found";
+import { Logo } from "./Logo";
+import styles from "./Sidebar.module.css";
+
+interface SidebarProps {
+  searchField: RefObject<HTMLInputElement | null>;
+  onCollapse: () => void;
+  onSettings: () => void;
+  onHelp: () => void;
+}
+
+/** All of one's chats, how each stands, and the way to a new one. */
+export function Sidebar({ searchField, onCollapse, onSettings, onHelp }: SidebarProps) {
+  const { open } = useRoute();
+  const [sought, seek] = useState("");
+  const [archived, showArchived] = useState(false);
+  const found = useChatSearch(sought);
+  const clear = (event: KeyboardEvent<HTMLInputElement>) => {
+    if (event.key !== "Escape" || sought === "") return;
+    event.stopPropagation();
+    seek("");
+  };
+  return (
+    <div className={styles.sidebar}>
+      <header className={styles.head}>
+        <Name />
+        <IconButton label="Hide sidebar" icon="sidebar" small onClick={onCollapse} />
+      </header>
+      <div className={styles.tools}>
+        <Button icon="plus" className={styles.fresh} onClick={() => open(null)}>
+          New chat
+        </Button>
+        <label className={styles.search}>
+          <Icon name="search" size={16} />
+          <input
+            ref={searchField}
+            type="search"
+            aria-label="Search chats"
+            placeholder="Search"
+            value={sought}
+            onChange={(event) => seek(event.target.value)}
+            onKeyDown={clear}
+          />
+        </label>
+      </div>
+      <nav className={styles.list} aria-label={archived ? "Archived chats" : "Chats"}>
+        {archived && (
+          <button type="button" className={styles.back} onClick={() => showArchived(false)}>
+            <Icon name="chevronLeft" size={16} /> All chats
+          </button>
+        )}
+        {found ? <Found {...found} sought={sought} /> : <ChatGroups archived={archived} />}
+      </nav>
+      <Footer
+        onSettings={onSettings}
+        onHelp={onHelp}
+        onArchived={() => {
+          seek("");
+          showArchived(true);
+        }}
+      />
+    </div>
+  );
+}
+
+function Name() {
+  const { open } = useRoute();
+  const name = useConfig()?.ui.name ?? document.title;
+  return (
+    <a
+      href="/"
+      className={styles.name}
+      onClick={(event) => {
+        if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+        event.preventDefault();
+        open(null);
+      }}
+    >
+      <Logo />
+      {name}
+    </a>
+  );
+}
+
+interface FooterProps {
+  onSettings: () => void;
+  onHelp: () => void;
+  onArchived: () => void;
+}
+
+function Footer({ onSettings, onHelp, onArchived }: FooterProps) {
+  const me = useMe();
+  return (
+    <footer className={styles.foot}>
+      <span className={styles.person} title={me?.display}>
+        {me?.display}
+      </span>
+      <IconButton label="Settings" icon="gear" small onClick={onSettings} />
+      <Menu side="top" trigger={<IconButton label="More" icon="more" small tooltip={false} />}>
+        <MenuItem icon="archive" onSelect={onArchived}>
+          Archived chats
+        </MenuItem>
+        <MenuItem icon="help" hint="?" onSelect={onHelp}>
+          Keyboard shortcuts
+        </MenuItem>
+        <MenuItem icon="external" onSelect={() => window.open("/docs", "_blank", "noopener")}>
+          API documentation
+        </MenuItem>
+      </Menu>
+    </footer>
+  );
+}

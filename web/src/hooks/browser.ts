@@ -1,0 +1,33 @@
+/** What the browser keeps, and how the connection stands. */
+
+import { useCallback, useEffect, useState } from "react";
+import { useStore } from "zustand";
+import { keepDraft, loadDraft } from "~/core/keep";
+import type { Connection, Notice, Preferences } from "~/core/types";
+import { store } from "./connected";
+
+export function useConnection(): Connection {
+  return useStore(store, (state) => state.connection);
+}
+
+export function usePreferences(): Preferences {
+  return useStore(store, (state) => state.preferences);
+}
+
+export function useNotices(): readonly Notice[] {
+  return useStore(store, (state) => state.notices);
+}
+
+/** The draft of a chat (null = of the new one), kept in the browser. */
+export function useDraft(chatId: string | null): [string, (text: string) => void] {
+  const [draft, setDraft] = useState(() => loadDraft(chatId));
+  useEffect(() => setDraft(loadDraft(chatId)), [chatId]);
+  const keep = useCallback(
+    (text: string) => {
+      setDraft(text);
+      keepDraft(chatId, text);
+    },
+    [chatId],
+  );
+  return [draft, keep];
+}

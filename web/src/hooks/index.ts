@@ -1,0 +1,15 @@
+/** The React skin over `core`: what components may ask for. */
+
+export { useConnection, useDraft, useNotices, usePreferences } from "./browser";
+export { useChat, useTranscript } from "./chat";
+export { useChatList, useChatSearch } from "./chats";
+export { actions, store } from "./connected";
+export { useRoute } from "./route";
+export {
+  useAgents,
+  useConfig,
+  useFeedback,
+  useMe,
+  useRawEvents,
+  useRequestDetails,
+} from "./server";

@@ -1,0 +1,37 @@
+/** Two routes: `/` is the new chat, `/c/<id>` a chat. */
+
+import { useSyncExternalStore } from "react";
+
+const CHAT = /^\/c\/([\w-]{1,128})\/?$/;
+const listeners = new Set<() => void>();
+
+export function routeOf(path: string): string | null {
+  return CHAT.exec(path)?.[1] ?? null;
+}
+
+export function currentRoute(): string | null {
+  return routeOf(location.pathname);
+}
+
+/** Go to a chat, or to the new one. */
+export function open(chat_id: string | null): void {
+  if (chat_id !== currentRoute()) {
+    history.pushState(null, "", chat_id === null ? "/" : `/c/${chat_id}`);
+  }
+  for (const listener of listeners) listener();
+}
+
+/** Call `listener` after each change of the address; returns what ends that. */
+export function onRoute(listener: () => void): () => void {
+  listeners.add(listener);
+  addEventListener("popstate", listener);
+  return () => {
+    listeners.delete(listener);
+    removeEventListener("popstate", listener);
+  };
+}
+
+export function useRoute(): { chatId: string | null; open: (chatId: string | null) => void } {
+  const chatId = useSyncExternalStore(onRoute, currentRoute);
+  return { chatId, open };
+}
