@@ -93,7 +93,7 @@ def needing(name: str, setting: str) -> Iterator[None]:
 def _access(settings: Settings, url: str | None = None, connections_max: int | None = None) -> Any:
     from perdure.stores.postgres import Access  # noqa: PLC0415  # its packages are extra
 
-    wanted = settings.postgres
+    wanted = settings.database
     return Access(
         url=url or settings.store_url,
         password=_password(wanted.password_from) if wanted.password_from and not url else None,
@@ -108,9 +108,9 @@ def _password(place: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        detail = f"postgres.password_from: cannot load {place}: {error}."
+        detail = f"database.password_from: cannot load {place}: {error}."
         raise SettingsError(detail) from None
     if not callable(found):
-        detail = f"postgres.password_from: {place} is not a function."
+        detail = f"database.password_from: {place} is not a function."
         raise SettingsError(detail)
     return found

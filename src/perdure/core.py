@@ -43,9 +43,7 @@ class Core:
         self.settings = settings
         self.agents = agents
         self.default_agent_id = _default(settings, agents)
-        self.store = store
-        self.bus = bus
-        self.queue = queue
+        self.store, self.bus, self.queue = store, bus, queue
         self.started_at = time.time()
         self.draining = False
         limits = _limits(settings, agents)
@@ -81,16 +79,19 @@ class Core:
             retention=settings.retention,
             every_s=settings.reap_s,
         )
-        self.heartbeat: Heartbeat | None = None
-        if lease_store is not None:
-            self.heartbeat = Heartbeat(
-                self.runner,
-                lease_store,
-                lease_s=settings.lease_s,
-                silent_max_s=settings.worker.silent_max_s,
-            )
+        self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
         self._drained: asyncio.Task[None] | None = None
+
+    def _heartbeat(self, lease_store: Store | None) -> Heartbeat | None:
+        if lease_store is None:
+            return None
+        return Heartbeat(
+            self.runner,
+            lease_store,
+            lease_s=self.settings.lease_s,
+            silent_max_s=self.settings.worker.silent_max_s,
+        )
 
     async def open(self) -> None:
         """Open the store, take over what a dead self left, and start.

@@ -191,10 +191,7 @@ class ChatStore(Protocol):
         current_message_id: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> Chat:
-        """Change what is given, metadata as a whole.
-
-        Raises `NotFound` also for a message of another chat.
-        """
+        """Change what is given; raises `NotFound` also for a message of another chat."""
 
     async def mark_read(self, chat_id: str, user_id: str) -> Chat:
         """Clear the unread mark for all of the person's devices."""
@@ -217,10 +214,7 @@ class ChatStore(Protocol):
     async def add_messages(
         self, chat_id: str, user_id: str, messages: Sequence[NewMessage]
     ) -> list[Message]:
-        """Put messages behind the active leaf, in order, without asking anybody.
-
-        Raises `Conflict` (`chat_busy`) while a request of the chat has not ended.
-        """
+        """Put messages behind the active leaf; raises `Conflict` (`chat_busy`) in a busy chat."""
 
     async def drop_message(
         self, message_id: str, user_id: str, keep: Sequence[JSON] | None = None

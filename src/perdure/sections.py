@@ -107,8 +107,8 @@ class Ui(Section):
     )
 
 
-class Postgres(Section):
-    """How PostgreSQL is used; where it is says `store_url`."""
+class DatabaseSettings(Section):
+    """How a PostgreSQL store is used; where it is says `store_url`."""
 
     connections_max: Count = Field(
         default=10, description="Connections of one process, beside two for running answers."
@@ -125,7 +125,7 @@ class Postgres(Section):
 class Worker(Section):
     """A worker process: `perdure worker`."""
 
-    concurrency: Count = Field(default=100, description="Answers that one worker produces at once.")
+    running_max: Count = Field(default=100, description="Answers that one worker produces at once.")
     silent_max_s: Seconds = Field(
         default=60,
         description="A worker whose loop is stuck, or that hears nothing of waiting work, exits.",

@@ -26,8 +26,8 @@ from perdure.errors import SettingsError
 from perdure.sections import (
     AgentSettings,
     Auth,
+    DatabaseSettings,
     Limits,
-    Postgres,
     Retention,
     Seconds,
     SecondsOrNever,
@@ -39,8 +39,8 @@ from perdure.sections import (
 __all__ = [
     "AgentSettings",
     "Auth",
+    "DatabaseSettings",
     "Limits",
-    "Postgres",
     "Retention",
     "Settings",
     "Ui",
@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     auth: Auth = Auth()
     ui: Ui = Ui()
-    postgres: Postgres = Postgres()
+    database: DatabaseSettings = DatabaseSettings()
     worker: Worker = Worker()
     webhooks: Webhooks = Webhooks()
     agents: dict[str, AgentSettings] = {}
@@ -246,9 +246,7 @@ def _check(settings: Settings) -> None:
         detail = "queue_url: workers need a store that they share: store_url = postgresql://…"
         raise SettingsError(detail)
     if settings.alone and settings.bus_url not in ("", "inprocess://"):
-        detail = (
-            "bus_url: with SQLite there is one process and nobody else to wake; leave it empty."
-        )
+        detail = "bus_url: with SQLite there is nobody else to wake; leave it empty."
         raise SettingsError(detail)
     if settings.webhooks.url:
         _check_webhooks(settings.webhooks)

@@ -83,7 +83,7 @@ class Host:
     @property
     def free(self) -> bool:
         """Whether a slot is free, so that a delivery would come at once."""
-        return self._busy < self._settings.worker.concurrency
+        return self._busy < self._settings.worker.running_max
 
     def leave(self) -> None:
         """Begin to leave, or end the grace when it has begun; from a signal handler."""
@@ -124,7 +124,7 @@ def make(settings: Settings, agents: Mapping[str, Agent]) -> Celery:
         raise SettingsError(detail)
     app = CeleryQueue(settings.broker_url, settings.prefix).app
     app.conf.worker_pool = POOL
-    app.conf.worker_concurrency = settings.worker.concurrency
+    app.conf.worker_concurrency = settings.worker.running_max
     host = Host(settings, agents)
     echo = Echo(app, settings.prefix, settings.worker.silent_max_s, free=lambda: host.free)
 

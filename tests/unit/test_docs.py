@@ -120,9 +120,12 @@ def test_every_error_code_of_the_server_is_in_the_protocol() -> None:
     told_at_the_start = {
         "data_dir_unusable",
         "database_locked",
+        "extra_missing",
         "port_in_use",
         "schema_changed",
         "schema_too_new",
+        "server_too_old",
+        "store_unreachable",
     }
     for source in sources:
         if source.is_relative_to(ROOT / "src" / "perdure" / "cli"):

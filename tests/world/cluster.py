@@ -137,11 +137,10 @@ class Cluster(World):
                 await process.start()
 
     async def __aexit__(self, kind: type[BaseException] | None, *given: object) -> None:
-        processes: list[Process] = [*self.workers, *self.servers]
-        for process in processes:
+        for process in self.processes:
             process.end()
         await super().__aexit__(kind, *given)
-        for process in processes:
+        for process in self.processes:
             if kind is not None and process is not self.server:
                 print(process.story())  # noqa: T201 pytest shows it beside the failure
         self.broker.stop()

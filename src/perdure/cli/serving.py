@@ -62,7 +62,7 @@ def work(config: Path | None, modules: Sequence[str], concurrency: int | None) -
     """Run a worker until it is told to stop; return its exit code."""
     from perdure import adapters, settings  # noqa: PLC0415  # all adapters, only here
 
-    overrides = {} if concurrency is None else {"worker": {"concurrency": concurrency}}
+    overrides = {} if concurrency is None else {"worker": {"running_max": concurrency}}
     in_force = settings.load(config, overrides)
     with adapters.needing("celery", "perdure worker"):
         from perdure import worker  # noqa: PLC0415  # Celery, only here

