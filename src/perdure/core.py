@@ -48,16 +48,7 @@ class Core:
         self.draining = False
         limits = _limits(settings, agents)
         self.dispatch = Dispatch(store, queue, limits.run)
-        self.acceptance = Acceptance(
-            store,
-            bus,
-            self.dispatch,
-            agents,
-            default_agent_id=self.default_agent_id,
-            limits=limits,
-            message_bytes_max=settings.limits.message_bytes_max,
-        )
-        self.acceptance.notify = bool(settings.webhooks.url)
+        self.acceptance = self._acceptance(limits)
         self.webhooks = Delivery(store, settings.webhooks)
         self.tails = Tails(store, bus)
         self.journal = Journal(store, bus)
@@ -82,6 +73,19 @@ class Core:
         self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
         self._drained: asyncio.Task[None] | None = None
+
+    def _acceptance(self, limits: AcceptLimits) -> Acceptance:
+        acceptance = Acceptance(
+            self.store,
+            self.bus,
+            self.dispatch,
+            self.agents,
+            default_agent_id=self.default_agent_id,
+            limits=limits,
+            message_bytes_max=self.settings.limits.message_bytes_max,
+        )
+        acceptance.notify = bool(self.settings.webhooks.url)
+        return acceptance
 
     def _heartbeat(self, lease_store: Store | None) -> Heartbeat | None:
         if lease_store is None:

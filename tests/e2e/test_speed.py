@@ -89,21 +89,20 @@ async def test_nothing_shifts_and_nothing_blocks_at_200_chunks_a_second_in_a_lon
     alice, world, tell
 ):
     """Guard: one update per frame, settled blocks keep their identity, only the last is parsed."""
-    chat_id = None
+    chat: dict[str, str] = {}
     for number in range(12):
         alice.agree_text(f"earlier {number}", PARAGRAPH * 12)
-        more = {"chat_id": chat_id} if chat_id else {}
         accepted = await world.api.http.post(
-            "/api/invoke_endpoint", json={"message": f"earlier {number}", **more}
+            "/api/invoke_endpoint", json={"message": f"earlier {number}", **chat}
         )
-        chat_id = accepted.json()["chat_id"]
+        chat = {"chat_id": accepted.json()["chat_id"]}
         await world.api.ended(accepted.json()["request_id"])
     told = PARAGRAPH * 40
     alice.agree_text("now", told, rate=200, size=6)
     device = await alice.device(before=UNWATCHED + FRAMES)
     idle = await alice.tab(device)
     await idle.page.goto(f"{idle.url}/healthz")
-    tab = await (await alice.tab(device)).opens(chat_id)
+    tab = await (await alice.tab(device)).opens(chat["chat_id"])
     await expect(tab.answers.last).to_contain_text("fill a line")
     await tab.page.wait_for_load_state("networkidle")
     await tab.asks("now")
