@@ -61,9 +61,7 @@ def build(node: Path) -> None:
 def npm(node: Path, *arguments: str) -> None:
     """Run the npm that belongs to `node`, in `web/`; raises `CannotBuildError`."""
     command = [str(node / "bin" / "node"), str(node / NPM), *arguments]
-    done = subprocess.run(
-        command, cwd=WEB, env=environment(node), stdin=subprocess.DEVNULL, check=False
-    )
+    done = subprocess.run(command, cwd=WEB, env=environment(node), check=False)
     if done.returncode:
         raise CannotBuildError(f"This failed in web/: npm {' '.join(arguments)}")
 
