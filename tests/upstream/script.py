@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -87,13 +88,19 @@ def text_of(script: Script, chunks: int | None = None) -> str:
     return "".join(word(index, script) for index in range(count))
 
 
-def read_script(body: dict[str, Any]) -> tuple[str, Script]:
-    """Return the script in a request's body, as text and parsed; raises `ValueError`."""
+def read_script(body: dict[str, Any], answers: Mapping[str, str]) -> tuple[str, Script]:
+    """Return the script for a request's body, as text and parsed; raises `ValueError`.
+
+    Args:
+        body: with the script in it, or with a question of `answers` as its last user message.
+        answers: scripts as JSON, by question.
+
+    """
     users = [message for message in body.get("messages", []) if message.get("role") == "user"]
     content = users[-1].get("content") if users else ""
     if isinstance(content, list):
         content = "".join(part.get("text", "") for part in content)
-    for text in (content or "", body.get("model") or ""):
+    for text in (answers.get(content, ""), content or "", body.get("model") or ""):
         if text.startswith("{"):
             value, end = json.JSONDecoder().raw_decode(text)
             return text[:end], msgspec.convert(value, Script)

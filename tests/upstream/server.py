@@ -51,6 +51,7 @@ class Upstream:
         self.calls: list[Call] = []
         self.connections = 0
         self.seen: Counter[str] = Counter()
+        self.answers: dict[str, str] = {}
         self._changed = threading.Condition()
         self._listening = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -79,8 +80,9 @@ class Upstream:
         return await asyncio.to_thread(self.wait, holds, timeout_s)
 
     def forget(self) -> None:
-        """Empty the log and the counts behind `fail_times`."""
+        """Empty the log, the counts behind `fail_times`, and the agreed answers."""
         with self._changed:
+            self.answers.clear()
             self.calls.clear()
             self.seen.clear()
 
@@ -211,7 +213,7 @@ class Connection(asyncio.Protocol):
     async def _complete(self, path: str) -> None:
         body = json.loads(self.body or b"{}")
         try:
-            text, script = read_script(body)
+            text, script = read_script(body, self.upstream.answers)
         except ValueError as error:
             return self.send_json(400, {"error": {"message": f"bad script: {error}"}})
         upstream = self.upstream

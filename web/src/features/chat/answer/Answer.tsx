@@ -27,7 +27,11 @@ interface AnswerProps {
 export const Answer = memo(function Answer({ message, agent, last }: AnswerProps) {
   const transcript = useTranscript(message.request_id);
   return (
-    <article className={join(styles.answer, last && styles.last)} aria-label={`Answer of ${agent}`}>
+    <article
+      className={join(styles.answer, last && styles.last)}
+      aria-label={`Answer of ${agent}`}
+      data-request={message.request_id}
+    >
       {transcript ? (
         <Told message={message} transcript={transcript} last={last} />
       ) : (
