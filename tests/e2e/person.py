@@ -54,9 +54,21 @@ class Person:
         self.world.upstream.answers[question] = json.dumps(script)
         return text_of(Script(**script))
 
-    def agree_text(self, question: str, text: str, *, rate: float = 0, size: int = 12) -> str:
-        """Let the upstream answer a question with any text, in pieces of `size` characters."""
+    def agree_text(
+        self, question: str, text: str, *, rate: float = 0, size: int = 8, lasts_s: float = 0
+    ) -> str:
+        """Let the upstream answer with any text, in pieces of `size` characters.
+
+        Args:
+            question: in the words in which it will be asked.
+            text: the whole answer.
+            rate: pieces per second; 0 = at once.
+            size: characters in a piece.
+            lasts_s: seconds that the answer takes, instead of a rate.
+
+        """
         pieces = [text[at : at + size] for at in range(0, len(text), size)]
+        rate = len(pieces) / lasts_s if lasts_s else rate
         frames = [chunk({"content": piece}) for piece in pieces]
         script = {"frames": [*frames, chunk({}, "stop"), "[DONE]"], "rate": rate}
         self.world.upstream.answers[question] = json.dumps(script)
