@@ -12,8 +12,8 @@ or as a process (it prints its port on the first line; `--port 0` takes a free o
     python -m tests.upstream --port 0
 
 **The script** is a JSON object at the start of the last user message (what follows it is free text)
-or, failing that, of the model name; in this process `upstream.answers` holds scripts for questions in
-plain words, too (`{question: JSON}`). Without any the answer is 20 chunks, at once. All keys are
+or, failing that, of the model name. In this process `upstream.answers` holds scripts for questions
+in plain words, too (`{question: JSON}`). Without any the answer is 20 chunks, at once. All keys are
 optional; unknown ones are answered with a 400. `*_at: n` means: instead of chunk n (from 0).
 
 | key | effect |

@@ -1,0 +1,207 @@
+"""Every screen and state that there is to look at, and how one gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.async_api import expect
+
+from tests.e2e.person import Person
+from tests.e2e.tab import Tab
+
+THEMES = ["light", "dark"]
+PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
+
+FINISHED = """\
+## Two tides a day
+
+The Moon pulls on the **near** side more than on the *far* one; see [the long story](https://example.com/tides).
+
+1. First the water rises.
+2. Then it falls, as `height(t)` says:
+
+```python
+def height(t: float) -> float:
+    return math.cos(2 * t)
+```
+
+| place | range |
+|---|---:|
+| Fundy | 16 m |
+| Hawaii | 0.6 m |
+
+> A quotation, and a formula: $$h = a \\cos 2\\omega t$$
+
+- [x] understood
+- [ ] explained
+"""
+
+
+@dataclass(frozen=True)
+class Screen:
+    """One state of the page: how a tab gets there, and on what device."""
+
+    shows: Callable[[Person, Tab], Awaitable[None]]
+    device: dict[str, Any] = field(default_factory=dict)
+
+
+async def welcome(alice: Person, tab: Tab) -> None:
+    await tab.opens()
+    await tab.sees_words("What would you like to know?")
+
+
+async def running(alice: Person, tab: Tab) -> None:
+    alice.agree("A long one, please", chunks=2000, rate=20, reasoning=3)
+    await tab.opens()
+    await tab.asks("A long one, please")
+    await tab.sees(60)
+
+
+async def thinking(alice: Person, tab: Tab) -> None:
+    alice.agree("Think first", ttft_s=60)
+    await tab.opens()
+    await tab.asks("Think first")
+    await tab.sees_words("Thinking…")
+
+
+async def queueing(alice: Person, tab: Tab) -> None:
+    await running(alice, tab)
+    await tab.asks("And when that is done, what is next?")
+    await expect(tab.chips).to_have_count(1)
+    await tab.writes("A draft beside it")
+
+
+async def finished(alice: Person, tab: Tab) -> None:
+    alice.agree_text("Why are there two tides a day?", FINISHED)
+    await tab.opens()
+    await tab.asks("Why are there two tides a day?")
+    await tab.button("Answer again").wait_for(state="attached")
+    await expect(tab.answers.locator("table")).to_be_visible()
+    await tab.page.wait_for_load_state("networkidle")
+
+
+async def tools(alice: Person, tab: Tab) -> None:
+    call = {"name": "look_up", "arguments": '{"place": "Fundy"}'}
+    alice.agree("Look it up", chunks=8, reasoning=5, tool_calls=[call])
+    await tab.opens()
+    await tab.asks("Look it up")
+    await tab.button("Answer again").wait_for(state="attached")
+    for step in await tab.answers.locator("summary").all():
+        await step.click()
+
+
+async def failed(alice: Person, tab: Tab) -> None:
+    alice.agree("This fails", chunks=30, error_at=20)
+    await tab.opens()
+    await tab.asks("This fails")
+    await expect(tab.button("Retry")).to_be_visible()
+
+
+async def stopped(alice: Person, tab: Tab) -> None:
+    await running(alice, tab)
+    await tab.clicks("Stop")
+    await tab.sees_words("Stopped")
+
+
+async def unsent(alice: Person, tab: Tab) -> None:
+    tab.excuse("status of 400")
+    await tab.page.route("**/api/invoke_endpoint", lambda route: route.fulfill(status=400))
+    await tab.opens()
+    await tab.writes("This cannot be sent")
+    await tab.composer.press("Enter")
+    await tab.sees_words("Not sent")
+
+
+async def sidebar(alice: Person, tab: Tab) -> None:
+    """Show every state of a row at once."""
+    await tab.opens()
+    for question in ("Read", "This fails", "Unread"):
+        alice.agree(
+            question, chunks=30, rate=30, **({"error_at": 9} if "fails" in question else {})
+        )
+        await tab.begins_a_new_chat()
+        chat_id = await tab.asks(question)
+        await tab.sees(5)
+    await tab.begins_a_new_chat()
+    await tab.sees_row(chat_id, "unread")
+    alice.agree("Running", chunks=2000, rate=10)
+    await tab.asks("Running")
+    await tab.sees(20)
+
+
+async def settings(alice: Person, tab: Tab) -> None:
+    await welcome(alice, tab)
+    await tab.clicks("Settings")
+    await expect(tab.page.get_by_role("dialog")).to_be_visible()
+
+
+async def help_sheet(alice: Person, tab: Tab) -> None:
+    await welcome(alice, tab)
+    await tab.page.keyboard.press("Control+/")
+    await expect(tab.page.get_by_role("dialog")).to_be_visible()
+
+
+async def details(alice: Person, tab: Tab) -> None:
+    await finished(alice, tab)
+    await tab.clicks("Details")
+    await tab.sees_words("Show raw events")
+
+
+async def comment(alice: Person, tab: Tab) -> None:
+    await finished(alice, tab)
+    await tab.clicks("Good answer")
+    await tab.clicks("Add a comment")
+    await expect(tab.page.get_by_role("dialog")).to_be_visible()
+
+
+async def row_menu(alice: Person, tab: Tab) -> None:
+    await finished(alice, tab)
+    await tab.page.locator("nav li").first.hover()
+    await tab.page.locator("nav li").first.get_by_role("button").click()
+    await expect(tab.page.get_by_role("menu")).to_be_visible()
+
+
+async def editing(alice: Person, tab: Tab) -> None:
+    await finished(alice, tab)
+    await tab.questions.first.hover()
+    await tab.button("Edit", within=tab.questions.first).click()
+    await expect(tab.page.get_by_label("Edit your question")).to_be_visible()
+
+
+async def missing(alice: Person, tab: Tab) -> None:
+    tab.excuse("status of 404")
+    await tab.opens("chat_000000000000000000000000")
+    await tab.sees_words("This chat is not here")
+
+
+async def drawer(alice: Person, tab: Tab) -> None:
+    await finished(alice, tab)
+    await tab.clicks("Show sidebar")
+    await expect(tab.page.get_by_role("dialog")).to_be_visible()
+
+
+SCREENS: dict[str, Screen] = {
+    "welcome": Screen(welcome),
+    "thinking": Screen(thinking),
+    "running": Screen(running),
+    "queue": Screen(queueing),
+    "finished": Screen(finished),
+    "tools": Screen(tools),
+    "failed": Screen(failed),
+    "stopped": Screen(stopped),
+    "unsent": Screen(unsent),
+    "sidebar": Screen(sidebar),
+    "settings": Screen(settings),
+    "help": Screen(help_sheet),
+    "details": Screen(details),
+    "comment": Screen(comment),
+    "menu": Screen(row_menu),
+    "editing": Screen(editing),
+    "missing": Screen(missing),
+    "phone welcome": Screen(welcome, PHONE),
+    "phone finished": Screen(finished, PHONE),
+    "phone running": Screen(running, PHONE),
+    "phone drawer": Screen(drawer, PHONE),
+}

@@ -1,0 +1,97 @@
+"""axe finds nothing to complain of on any screen, in light and in dark."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.person import words
+from tests.e2e.screens import SCREENS, THEMES
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+WORLD = {"agent": {"attempts_max": 1, "recovery": "fail", "examples": ["Why?", "How so?"]}}
+
+AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+async def violations(tab):
+    """Return what axe complains of on the page as it is now."""
+    await tab.page.add_script_tag(path=AXE)
+    found = await tab.page.evaluate(
+        """(rules) => axe.run(document, {runOnly: rules, resultTypes: ["violations"]})
+          .then(({violations}) => violations.flatMap(({id, impact, nodes}) => nodes.map(
+            ({html, failureSummary}) => `${id} (${impact}): ${html} · ${failureSummary}`)))""",
+        RULES,
+    )
+    return list(found)
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("name", SCREENS)
+async def test_axe_finds_nothing(alice, name, theme):
+    """Guard: the control below shows that axe looks; the policy is off only for its injection."""
+    screen = SCREENS[name]
+    device = await alice.device(color_scheme=theme, bypass_csp=True, **screen.device)
+    tab = await alice.tab(device)
+    await screen.shows(alice, tab)
+    found = await violations(tab)
+    assert not found, "\n\n".join(found)
+
+
+async def test_axe_would_find_a_button_without_a_name(alice):
+    """The control."""
+    device = await alice.device(bypass_csp=True)
+    tab = await (await alice.tab(device)).opens()
+    await expect(tab.composer).to_be_visible()
+    await tab.page.evaluate(
+        "() => document.querySelector('main').append(document.createElement('button'))"
+    )
+    assert any(one.startswith("button-name") for one in await violations(tab))
+
+
+async def test_the_log_is_not_read_token_by_token_and_one_region_tells_its_end(alice):
+    """Guard: the log's live region is off; the status region says two sentences per answer."""
+    told = alice.agree_text("spoken", words("a", 60), lasts_s=2)
+    tab = await (await alice.tab()).opens()
+    await tab.asks("spoken")
+    log = tab.page.get_by_role("log")
+    await expect(log).to_have_attribute("aria-live", "off")
+    await expect(log).to_have_attribute("aria-busy", "true")
+    status = tab.page.locator("main").get_by_role("status")
+    await expect(status.get_by_text("Answering…")).to_be_attached()
+    await tab.sees_whole(told)
+    await expect(status.get_by_text("The answer is complete")).to_be_attached()
+    await expect(log).to_have_attribute("aria-busy", "false")
+
+
+async def test_everything_can_be_done_with_the_keyboard(alice):
+    """Guard: the shortcuts, and a focus that stays where one writes."""
+    told = alice.agree_text("by keys", words("a", 10))
+    tab = await (await alice.tab()).opens()
+    keys = tab.page.keyboard
+    await expect(tab.composer).to_be_focused()
+    await keys.type("by keys")
+    await keys.press("Enter")
+    await tab.sees_whole(told)
+    await expect(tab.composer).to_be_focused()
+    a = await tab.chat_id()
+    await keys.press("Control+Shift+O")
+    await expect(tab.page).to_have_url(f"{tab.url}/")
+    await keys.press("Alt+ArrowDown")
+    await tab.is_at(a)
+    await keys.press("Control+K")
+    await expect(tab.page.get_by_label("Search chats")).to_be_focused()
+    await keys.type("keys")
+    await expect(
+        tab.page.locator("nav").get_by_role("link", name=re.compile("keys"))
+    ).to_be_visible()
+    await keys.press("Escape")
+    await keys.press("Control+/")
+    sheet = tab.page.get_by_role("dialog")
+    await expect(sheet).to_be_visible()
+    await keys.press("Escape")
+    await expect(sheet).to_have_count(0)

@@ -1,0 +1,156 @@
+"""The page is light, there soon, and calm under 200 chunks a second and 200 kB.
+
+Times on a shared machine say little by themselves: what the page did is held against an empty page
+of the same browser in the same run, and both are printed (`pytest -rP`).
+"""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.person import words
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+
+FIRST_LOAD_BYTES_MAX = 200_000
+INTERACTIVE_MS_MAX = 4_000
+LONG_TASK_MS = 50
+SHIFT_MAX = 0.02
+FRAME_MS_MAX = 400
+
+UNWATCHED = "window.unwatched = true;"
+"""The watcher reads every text in every frame: it would be measured, not the page."""
+
+READY = """
+new MutationObserver(() => {
+  if (document.querySelector("main textarea")) window.readyAt ??= performance.now();
+}).observe(document, { subtree: true, childList: true });
+"""
+
+FRAMES = """
+window.frames_ms = [];
+let before = performance.now();
+const beat = (now) => {
+  window.frames_ms.push(now - before);
+  before = now;
+  requestAnimationFrame(beat);
+};
+requestAnimationFrame(beat);
+"""
+
+PARAGRAPH = (
+    "Here is a **paragraph** with `code`, a [link](https://example.com) and some more words to "
+    "fill a line or two, so that it looks like what models say.\n\n- one\n- two\n\n"
+)
+
+
+@pytest.fixture
+def tell(record_property):
+    """Print a figure, and put it into the report."""
+
+    def figure(name, value):
+        record_property(name, value)
+        print(f"{name}: {value}")  # noqa: T201 a figure is there to be read
+
+    return figure
+
+
+def spread(values):
+    """Return median, 95th percentile, maximum and how many are long."""
+    ordered = sorted(values) or [0.0]
+    high = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
+    long = sum(value > LONG_TASK_MS for value in ordered)
+    return (
+        f"{statistics.median(ordered):.0f} ms median, {high:.0f} ms 95 %, {ordered[-1]:.0f} ms "
+        f"longest, {long} of {len(ordered)} over {LONG_TASK_MS} ms"
+    )
+
+
+async def test_the_first_screen_is_light_and_there_soon(alice, tell):
+    """Guard: what is not on the first screen is loaded when it is needed."""
+    tab = await (await alice.tab(before=READY)).opens()
+    await expect(tab.composer).to_be_focused()
+    await tab.sees_words("What would you like to know?")
+    loaded = await tab.page.evaluate(
+        """() => performance.getEntriesByType("resource")
+          .filter(({name}) => name.endsWith(".js")).map((one) => one.encodedBodySize)"""
+    )
+    ready_ms = await tab.page.evaluate("() => window.readyAt")
+    tell("first_load_bytes", sum(loaded))
+    tell("interactive_ms", round(ready_ms))
+    assert 0 < sum(loaded) <= FIRST_LOAD_BYTES_MAX
+    assert ready_ms < INTERACTIVE_MS_MAX
+
+
+async def test_nothing_shifts_and_nothing_blocks_at_200_chunks_a_second_in_a_long_chat(
+    alice, world, tell
+):
+    """Guard: one update per frame, settled blocks keep their identity, only the last is parsed."""
+    chat_id = None
+    for number in range(12):
+        alice.agree_text(f"earlier {number}", PARAGRAPH * 12)
+        more = {"chat_id": chat_id} if chat_id else {}
+        accepted = await world.api.http.post(
+            "/api/invoke_endpoint", json={"message": f"earlier {number}", **more}
+        )
+        chat_id = accepted.json()["chat_id"]
+        await world.api.ended(accepted.json()["request_id"])
+    told = PARAGRAPH * 40
+    alice.agree_text("now", told, rate=200, size=6)
+    device = await alice.device(before=UNWATCHED + FRAMES)
+    idle = await alice.tab(device)
+    await idle.page.goto(f"{idle.url}/healthz")
+    tab = await (await alice.tab(device)).opens(chat_id)
+    await expect(tab.answers.last).to_contain_text("fill a line")
+    await tab.page.wait_for_load_state("networkidle")
+    await tab.asks("now")
+    await tab.sees(40)
+    began = await tab.page.evaluate(
+        "() => { window.frames_ms.length = 0; return performance.now() }"
+    )
+    await idle.page.evaluate("() => { window.frames_ms.length = 0 }")
+    await tab.button("Stop").wait_for(state="detached", timeout=60_000)
+    seen = await tab.watched()
+    frames = await tab.page.evaluate("() => window.frames_ms")
+    empty = await idle.page.evaluate("() => window.frames_ms")
+    shift = sum(one["value"] for one in seen["shifts"] if one["at"] > began)
+    long = [one["ms"] for one in seen["long"] if one["at"] > began]
+    nothing = [one["ms"] for one in (await idle.watched())["long"]]
+    tell("layout_shift", round(shift, 4))
+    tell("frames", spread(frames))
+    tell("frames_of_an_empty_page", spread(empty))
+    tell("long_tasks", f"{spread(long)}; on the empty page: {spread(nothing)}")
+    assert shift <= SHIFT_MAX
+    assert len(frames) > 50
+    assert sorted(frames)[int(len(frames) * 0.95)] < FRAME_MS_MAX
+    assert statistics.median(frames) < 2 * statistics.median(empty) + LONG_TASK_MS
+
+
+async def test_an_answer_of_200_kilobytes_is_whole_and_leaves_the_page_usable(alice, tell):
+    """Guard: the same; blocks out of sight are not laid out."""
+    count = 200_000 // len(PARAGRAPH)
+    text = "".join(f"Part {n}. {PARAGRAPH}" for n in range(count))
+    alice.agree_text("huge", text, lasts_s=8, size=100)
+    device = await alice.device(before=UNWATCHED + FRAMES)
+    tab = await (await alice.tab(device)).opens()
+    await tab.asks("huge")
+    await tab.sees(20_000)
+    await tab.page.evaluate("() => { window.frames_ms.length = 0 }")
+    await tab.composer.press_sequentially("still typing", delay=20)
+    await expect(tab.composer).to_have_value("still typing")
+    await tab.composer.fill("")
+    await tab.button("Answer again").wait_for(state="attached", timeout=60_000)
+    tell("frames_of_a_huge_answer", spread(await tab.page.evaluate("() => window.frames_ms")))
+    await expect(tab.answers.last).to_contain_text("Part 0.", timeout=60_000)
+    shown = await tab.text()
+    at = [shown.find(f"Part {n}. Here") for n in range(count)]
+    assert -1 not in at
+    assert at == sorted(at)
+    assert shown.count("Here is a paragraph") == count
+    letters = words("z", 3)
+    alice.agree_text("small", letters)
+    await tab.asks("small")
+    await tab.sees_whole(letters)
