@@ -19,7 +19,8 @@ NETWORK = re.compile(r"net::ERR_|WebSocket connection to|WebSocket is closed")
 class Tab:
     """One page. It complains of console errors and policy violations, and of texts that shrank.
 
-    `excused` holds patterns of console errors that a test provokes on purpose.
+    `excused` holds patterns of console errors that a test provokes on purpose. `may_go_back` is for
+    answers that are begun again, and for half-written Markdown, whose signs go when it is complete.
     """
 
     def __init__(self, page: Page, url: str) -> None:
@@ -27,7 +28,7 @@ class Tab:
         self.url = url
         self.errors: list[str] = []
         self.excused: list[re.Pattern[str]] = []
-        self.may_restart = False
+        self.may_go_back = False
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
@@ -129,10 +130,20 @@ class Tab:
         return await eventually(enough, within_s=30, what=what)
 
     async def sees_whole(self, text: str, place: int = -1) -> None:
-        """Wait until an answer has ended, and ask that it is exactly this text."""
-        await expect(self.button("Answer again").nth(place)).to_be_attached(timeout=40_000)
-        shown = await self.text(place)
-        assert shown == text.strip(), differ(shown, text.strip())
+        """Wait until an answer has ended and is exactly this text."""
+        shown = ""
+
+        async def whole() -> bool:
+            nonlocal shown
+            shown = await self.text(place)
+            ended = self.button("Answer again", within=self.answers.nth(place))
+            return shown == text.strip() and await ended.count() == 1
+
+        try:
+            await eventually(whole, within_s=40, what="the answer is whole and has ended")
+        except AssertionError as error:
+            error.add_note(differ(shown, text.strip()))
+            raise
 
     async def sees_row(self, chat_id: str, state: str) -> None:
         """Wait until a chat's row is in a state: answering, queued, attention, unread, time."""
@@ -155,7 +166,7 @@ class Tab:
         errors = [
             error for error in self.errors if not any(known.search(error) for known in self.excused)
         ]
-        faults = [] if self.may_restart else watched.get("faults", [])
+        faults = [] if self.may_go_back else watched.get("faults", [])
         return [
             *(f"console: {error}" for error in errors),
             *(f"policy: {one}" for one in watched.get("violations", [])),

@@ -168,7 +168,7 @@ async def test_the_server_is_killed_and_restarted_while_it_answers(alice, world)
     other = alice.agree_text(TIDES, words("t", 120), lasts_s=3)
     tab = await (await alice.tab()).opens()
     tab.excuse(NETWORK, r"status of 50\d")
-    tab.may_restart = True
+    tab.may_go_back = True
     b = await tab.asks(TIDES)
     await tab.begins_a_new_chat()
     a = await tab.asks(QUANTUM)
