@@ -25,7 +25,7 @@ GUARDS = [
         r"this.ended",
     ),
 ]
-"""What drops known events in `Transcripts.hear` and refuses them in `Fold.apply`, as it is built."""
+"""What drops known events in `Transcripts.hear` and refuses them in `Fold.apply`, as built."""
 
 
 async def unguarded(device):
