@@ -15,7 +15,7 @@ THEMES = ["light", "dark"]
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
 
 FINISHED = """\
-## Two tides a day
+# Two tides a day
 
 The Moon pulls on the **near** side more than on the *far* one; see [the long story](https://example.com/tides).
 

@@ -13,13 +13,13 @@ WORLD = {"agent": {"attempts_max": 1, "recovery": "fail"}}
 
 async def test_a_failed_answer_says_why_and_retry_answers(alice):
     """Guard: a failure is stored with its reason; retry makes a sibling, not a second question."""
-    script = {"name": "fails once", "chunks": 20, "status": 500, "fail_times": 1}
+    script = {"name": "fails once", "chunks": 20, "status": 403, "fail_times": 1}
     told = alice.agree("fails once", **script)
     tab = await (await alice.tab()).opens()
     a = await tab.asks("fails once")
-    await tab.sees_words("The agent had a problem")
+    await tab.sees_words("The agent refused this request")
     await tab.reloads()
-    await tab.sees_words("The agent had a problem")
+    await tab.sees_words("The agent refused this request")
     await tab.clicks("Retry")
     await tab.sees_whole(told)
     await tab.sees_words("2/2")

@@ -11,9 +11,10 @@ interface HeaderProps {
 
 /** What this chat is called, who answers in it, and the way to take it along. */
 export function Header({ chat, agent }: HeaderProps) {
+  const Title = chat ? "h1" : "span";
   return (
     <header className={styles.header}>
-      <h1 className={styles.title}>{chat?.title}</h1>
+      <Title className={styles.title}>{chat?.title}</Title>
       <span className={styles.agent}>{agent}</span>
       {chat && <Export chatId={chat.id} />}
     </header>
