@@ -92,10 +92,10 @@ async def test_nothing_shifts_and_nothing_blocks_at_200_chunks_a_second_in_a_lon
     alice, world, tell
 ):
     """Guard: one update per frame, settled blocks keep their identity, only the last is parsed."""
-    chat_id = None
+    chat_id = ""
     for number in range(12):
         alice.agree_text(f"earlier {number}", PARAGRAPH * 12)
-        more = {"chat_id": chat_id} if chat_id else {}
+        more = {"chat_id": chat_id} if number else {}
         accepted = await world.api.http.post(
             "/api/invoke_endpoint", json={"message": f"earlier {number}", **more}
         )
