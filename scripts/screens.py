@@ -51,6 +51,7 @@ async def take(folder: Path, name: str, browser: Browser, world: World) -> None:
         alice = Person(browser, world)
         device = await alice.device(color_scheme=theme, **SCREENS[name].device)
         tab = await alice.tab(device)
+        tab.may_go_back = True  # half-written Markdown
         path = folder / f"{name.replace(' ', '-')}-{theme}.png"
         try:
             await SCREENS[name].shows(alice, tab)

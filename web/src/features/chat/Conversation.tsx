@@ -23,7 +23,7 @@ export function Conversation({ chatId }: { chatId: string | null }) {
   return (
     <div className={styles.conversation}>
       {(chatId !== null || view.outgoing.length > 0) && (
-        <Header chat={view.chat} agent={agent?.name ?? ""} />
+        <Header chat={view.chat} fresh={chatId === null} agent={agent?.name ?? ""} />
       )}
       {chatId !== null && view.load !== "ready" ? (
         <Blank chatId={chatId} load={view.load} problem={view.problem} />

@@ -1,20 +1,25 @@
 import type { Chat } from "~/core/types";
 import { IconButton } from "~/ui/Button";
+import { Hidden } from "~/ui/Hidden";
 import { Menu, MenuItem } from "~/ui/Menu";
 import styles from "./Header.module.css";
 
 interface HeaderProps {
   /** null while it is unknown. */
   chat: Chat | null;
+  /** The chat is not there yet: its first question is on its way. */
+  fresh: boolean;
   agent: string;
 }
 
 /** What this chat is called, who answers in it, and the way to take it along. */
-export function Header({ chat, agent }: HeaderProps) {
-  const Title = chat ? "h1" : "span";
+export function Header({ chat, fresh, agent }: HeaderProps) {
+  const Title = chat || fresh ? "h1" : "span";
   return (
     <header className={styles.header}>
-      <Title className={styles.title}>{chat?.title}</Title>
+      <Title className={styles.title}>
+        {chat ? chat.title : fresh && <Hidden>New chat</Hidden>}
+      </Title>
       <span className={styles.agent}>{agent}</span>
       {chat && <Export chatId={chat.id} />}
     </header>
