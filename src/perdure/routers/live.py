@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Protocol
 
 import msgspec
@@ -130,7 +130,8 @@ class Session:
         except (Drained, WebSocketDisconnect):
             return  # the line itself ends at the same time
         except PerdureError as error:
-            await self.line.message(complaint(error, request_id))
+            with suppress(WebSocketDisconnect, RuntimeError):  # the line may be gone already
+                await self.line.message(complaint(error, request_id))
         finally:
             if self.followers.get(request_id) is asyncio.current_task():
                 del self.followers[request_id]
