@@ -8,7 +8,12 @@ import { gist, pretty } from "./words";
 
 type ToolPart = Extract<Part, { kind: "tool" }>;
 
-const STATES: Record<PartState, string> = { running: "Running…", done: "Done", stopped: "Stopped" };
+const STATES: Record<PartState, string> = {
+  running: "Running…",
+  done: "Done",
+  called: "Called",
+  stopped: "Stopped",
+};
 
 /** A call of a tool: its name and gist, its state, and on demand arguments and result. */
 export function ToolCard({ part }: { part: ToolPart }) {

@@ -40,6 +40,10 @@ describe("partsOf", () => {
     expect(parts([call], "cancelled")).toMatchObject([{ state: "stopped", output: null }]);
   });
 
+  test("a call in a whole answer was made, though nobody tells its result", () => {
+    expect(parts([call], "completed")).toMatchObject([{ state: "called", output: null }]);
+  });
+
   test("text grows only while its answer runs", () => {
     expect(parts([message("a", "in_progress")])).toMatchObject([{ growing: true }]);
     expect(parts([message("a", "in_progress")], "failed")).toMatchObject([{ growing: false }]);

@@ -16,8 +16,8 @@ export interface Source {
   title: string;
 }
 
-/** `waiting`: it may still come; `stopped`: it never will. */
-export type PartState = "running" | "done" | "stopped";
+/** `called`: a tool call of a whole answer that tells no result; `stopped`: it never got its end. */
+export type PartState = "running" | "done" | "called" | "stopped";
 
 export type Part =
   | { kind: "text"; key: string; text: string; growing: boolean; sources: readonly Source[] }
@@ -33,6 +33,7 @@ export type Part =
     };
 
 type Seen = Transcript["seen"];
+type Status = Transcript["status"];
 
 /** Returns the parts of an answer; those of a running one may still grow. */
 export function partsOf(transcript: Pick<Transcript, "items" | "status" | "seen">): Part[] {
@@ -46,7 +47,7 @@ export function partsOf(transcript: Pick<Transcript, "items" | "status" | "seen"
   return items.flatMap((item): Part[] => {
     if (item.type === "message") return messageParts(item, live);
     if (item.type === "reasoning") return reasoningPart(item, live, seen);
-    if (item.type === "function_call") return [toolPart(item, outputs.get(item.call_id), live)];
+    if (item.type === "function_call") return [toolPart(item, outputs.get(item.call_id), status)];
     return [];
   });
 }
@@ -69,9 +70,8 @@ function reasoningPart(item: ReasoningItem, live: boolean, seen: Seen): Part[] {
   return [{ kind: "reasoning", key: item.id, text, state, seconds: secondsOf(seen[item.id]) }];
 }
 
-function toolPart(item: CallItem, output: string | undefined, live: boolean): Part {
-  const broken = item.status === "incomplete" || !live;
-  const state = output !== undefined ? "done" : broken ? "stopped" : "running";
+function toolPart(item: CallItem, output: string | undefined, status: Status): Part {
+  const state = output === undefined ? callState(item, status) : "done";
   return {
     kind: "tool",
     key: item.id,
@@ -80,6 +80,12 @@ function toolPart(item: CallItem, output: string | undefined, live: boolean): Pa
     output: output ?? null,
     state,
   };
+}
+
+function callState(item: CallItem, status: Status): PartState {
+  if (item.status === "incomplete") return "stopped";
+  if (!isTerminal(status)) return "running";
+  return status === "completed" ? "called" : "stopped";
 }
 
 function stateOf(item: Item, live: boolean): PartState {
