@@ -8,6 +8,9 @@ NPM     = $(PYTHON) scripts/web.py
 # Where a bare PATH has no place for `useradd`, which PostgreSQL's wheel calls when run as root.
 export PATH := $(PATH):/usr/sbin:/sbin
 
+# Tests mostly wait, for a lease or a browser; those in which seconds count stay in one process.
+TWO_AT_ONCE = --numprocesses 2 --dist loadgroup
+
 # Passed on: make run HOST=0.0.0.0 PORT=9000 ARGS="--upstream URL --model NAME"; make test ARGS="-k tail"
 HOST ?=
 PORT ?=
@@ -29,7 +32,7 @@ run: ## Serve on http://127.0.0.1:8000 (HOST, PORT, ARGS)
 
 test: setup ## Run every test: real databases, real browser (ARGS to pytest)
 	@$(NPM) run --silent test
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(TWO_AT_ONCE) $(ARGS)
 
 check: ## Run the quick checks: format, lint, types, style, imports, fast tests
 	@$(PREPARE) dev web
@@ -48,7 +51,7 @@ bench: ## Measure, beside a baseline measured in the same run (ARGS)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(ARGS)
 
 soak: setup ## Run the long randomised tests as well (ARGS to pytest)
-	@$(BIN)/python -m pytest --soak $(ARGS)
+	@$(BIN)/python -m pytest --soak $(TWO_AT_ONCE) $(ARGS)
 
 lock: ## Refresh the pins in requirements/
 	@$(PREPARE) dev

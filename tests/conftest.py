@@ -23,6 +23,9 @@ from tests import databases
 SESSION_MARK = "TESTS_SESSION_ID"
 LEFTOVER_GRACE_S = 5
 
+IN_TURN = ("chaos", "e2e")
+"""Folders whose tests run one after the other, in one process, when several share the work."""
+
 Reporting = Generator[None, pytest.TestReport, pytest.TestReport]
 
 # Suites and fakes that are imported, not collected, explain their failures too.
@@ -65,12 +68,20 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the soak tests out unless they are asked for."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(crew(item)))
     if config.option.soak:
         return
     left_out = [item for item in items if item.get_closest_marker("soak")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def crew(item: pytest.Item) -> str:
+    """Return whom a test may not run beside: its module, or all tests in which seconds count."""
+    kind = item.path.relative_to(item.config.rootpath).parts[1]
+    return kind if kind in IN_TURN else str(item.path)
 
 
 @pytest.hookimpl(wrapper=True)
