@@ -1,7 +1,7 @@
 """Group commit over all runs of a process: what they add is stored together, then made known.
 
 Flush at once when idle; what arrives meanwhile waits for the next flush, and flushes keep a small
-distance, so that many answers share a commit. A number is given when it is written; readers are
+distance, larger on a slow disk, so that many answers share a commit. A number is given when it is written; readers are
 woken after the commit and never before.
 """
 
@@ -23,6 +23,8 @@ log = logging.getLogger("perdure.journal")
 SPACING_S = 0.004
 """Least distance of two flushes: about the time in which a commit pays for itself."""
 SPACING_MAX_S = 0.06
+REST = 4
+"""How many times as long as the last flush took the next one waits: a slow disk gets fewer."""
 RETRY_S = 0.5
 GIVE_UP_S = 20.0
 """How long a run buffers while the store cannot write: less than a lease, so it stays ours."""
@@ -115,11 +117,12 @@ class Journal:
             self._wake.clear()
             started = loop.time()
             await self._flush()
-            pause = started + spacing - loop.time()
+            spent = loop.time() - started
+            pause = spacing - spent
             if pause > 0:
                 await asyncio.sleep(pause)
             late = loop.time() - started
-            spacing = min(SPACING_MAX_S, max(SPACING_S, late / 2))
+            spacing = min(SPACING_MAX_S, max(SPACING_S, spent * REST, late / 2))
 
     async def _flush(self) -> None:
         """Store the new events of all noted runs; wake their readers."""
