@@ -11,9 +11,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from perdure.credentials import Credentials
 from perdure.deltas import Delta
 from perdure.events import Closing
-from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Webhook
+from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Usage, Webhook
 from perdure.records import (
     Accepted,
     AcceptLimits,
@@ -24,6 +25,7 @@ from perdure.records import (
     NewRequest,
     RunLimits,
     Slice,
+    Topic,
 )
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Call",
     "ChatStore",
     "Claim",
+    "Credentials",
     "Handler",
     "IfBusy",
     "NewMessage",
@@ -121,14 +124,17 @@ class RequestStore(Protocol):
 
     async def requests(
         self,
-        user_id: str,
+        user_id: str | None,
         *,
         status: Status | None = None,
         chat_id: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
-        """Return a page, newest first, and the cursor of the next one (None = no more)."""
+        """Return a page, newest first, and the cursor of the next one; None = anyone's; no more."""
+
+    async def usage(self, since: float) -> list[Usage]:
+        """Return what was asked from `since` (unix seconds) on, by person, agent and state."""
 
     async def positions(self) -> dict[str, int]:
         """Return the place in the queue (1 = next) of every request that waits to be admitted."""
@@ -263,7 +269,7 @@ class Outbox(Protocol):
         """Make one due now, whatever became of it; its attempts begin anew. Raises `NotFound`."""
 
 
-class Store(RequestStore, ChatStore, Outbox, Protocol):
+class Store(RequestStore, ChatStore, Outbox, Credentials, Protocol):
     """Durable truth; whatever it cannot do now raises `Unavailable`."""
 
     async def open(self) -> None:
@@ -309,25 +315,6 @@ class Bus(Protocol):
 
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
         """Call `listener(topics)` in this process's loop for all wake-ups."""
-
-
-class Topic:
-    """Names of wake-ups."""
-
-    @staticmethod
-    def events(request_id: str) -> str:
-        """A request's log has more."""
-        return request_id
-
-    @staticmethod
-    def stop(request_id: str) -> str:
-        """A request was taken from its worker: close the upstream call."""
-        return f"stop:{request_id}"
-
-    @staticmethod
-    def chats(user_id: str) -> str:
-        """One of the person's chats changed."""
-        return f"chats:{user_id}"
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -128,3 +128,22 @@ class Slice(msgspec.Struct, frozen=True):
     events: Sequence[bytes]
     last: int
     ended: bool
+
+
+class Topic:
+    """Names of wake-ups."""
+
+    @staticmethod
+    def events(request_id: str) -> str:
+        """A request's log has more."""
+        return request_id
+
+    @staticmethod
+    def stop(request_id: str) -> str:
+        """A request was taken from its worker: close the upstream call."""
+        return f"stop:{request_id}"
+
+    @staticmethod
+    def chats(user_id: str) -> str:
+        """One of the person's chats changed."""
+        return f"chats:{user_id}"

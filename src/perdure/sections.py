@@ -73,6 +73,13 @@ class Auth(Section):
         default="none",
         description="`none`: one person, loopback only. `proxy`: a trusted proxy's headers.",
     )
+    admins: Strings = Field(
+        default=[], description="Ids or e-mail addresses of people who see everyone's requests."
+    )
+    admin_groups: Strings = Field(
+        default=[],
+        description="Groups whose members are admins (`proxy`: of `X-Forwarded-Groups`).",
+    )
     trusted_proxies: Strings = Field(
         default=["127.0.0.1", "::1"],
         description="Addresses or networks whose `X-Forwarded-User` is believed.",

@@ -60,7 +60,8 @@ async def test_on_every_route_a_foreign_id_answers_like_an_unknown_one(people):
                 await mallory.http.request(method.upper(), path.format(**ids), **options)
                 for ids in (hers, UNKNOWN)
             ]
-            assert foreign.status_code == unknown.status_code == 404, (method, path)
+            refused = 403 if path.startswith("/api/admin/") else 404
+            assert foreign.status_code == unknown.status_code == refused, (method, path)
             assert normal(foreign) == normal(unknown), (method, path)
             tried += 1
     assert tried >= 15
@@ -167,7 +168,12 @@ async def test_the_proxys_names_are_shown(people):
     alice, *_ = people
     headers = {"X-Forwarded-Email": "alice@example.com"}
     me = (await alice.http.get("/api/me", headers=headers)).json()
-    assert me == {"user_id": "alice", "display": "alice@example.com", "auth_mode": "proxy"}
+    assert me == {
+        "user_id": "alice",
+        "display": "alice@example.com",
+        "auth_mode": "proxy",
+        "admin": False,
+    }
 
 
 async def test_names_from_an_address_that_is_no_proxy_are_not_believed(tmp_path):

@@ -130,7 +130,7 @@ def test_every_parameter_is_described(document):
 def test_every_body_and_answer_has_an_example_that_fits_its_schema(document):
     schemas = document["components"]["schemas"]
     without = {"RequestPage", "ChatPage", "MessageTree", "ChatExport", "FeedbackList", "Agents"}
-    without |= {"Webhooks"}
+    without |= {"Webhooks", "AnyRequestPage", "UsageSum"}
     plain = {"Health", "Readiness", "Config", "Limits", "ContentPart", "Status"}
     for name, one in schemas.items():
         assert "examples" in one or name in without | plain, name

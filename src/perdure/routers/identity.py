@@ -19,19 +19,28 @@ USER_CHARACTERS_MAX = 256
 
 
 class Person(msgspec.Struct, frozen=True):
-    """The caller: the id that owns things, and a name to show."""
+    """The caller: the id that owns things, a name to show, whether it looks after everyone's."""
 
     user_id: str
     display: str
+    admin: bool = False
 
 
-LOCAL = Person("local", "You")
+LOCAL = Person("local", "You", admin=True)
 
 
 async def person_of(connection: HTTPConnection) -> Person:
     """Return who makes this call or opens this socket; raises `Invalid` (401) when unknown."""
     auth: Auth = connection.app.state.core.settings.auth
     return await MODES[auth.mode](connection, auth)
+
+
+async def admin_of(connection: HTTPConnection) -> Person:
+    """Return who makes this call, if that is an admin; raises `Invalid` (403) for anybody else."""
+    person = await person_of(connection)
+    if not person.admin:
+        raise Invalid("Only admins may do this.", code="admin_only", status=403)
+    return person
 
 
 async def _everyone(connection: HTTPConnection, auth: Auth) -> Person:
@@ -54,7 +63,14 @@ async def _forwarded(connection: HTTPConnection, auth: Auth) -> Person:
     if not user_id:
         raise Invalid("Nobody is signed in.", code="unauthenticated", status=401)
     shown = _name(headers.get("x-forwarded-preferred-username")) or email or user_id
-    return Person(user_id, shown)
+    groups = headers.get("x-forwarded-groups", "").split(",")
+    return Person(user_id, shown, admin=is_admin(auth, (user_id, email), groups))
+
+
+def is_admin(auth: Auth, names: Sequence[str], groups: Sequence[str]) -> bool:
+    """Tell whether somebody with these names and groups is an admin."""
+    in_group = {group.strip() for group in groups} & set(auth.admin_groups)
+    return bool(in_group) or bool({name for name in names if name} & set(auth.admins))
 
 
 def _name(value: str | None) -> str:

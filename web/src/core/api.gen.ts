@@ -4,6 +4,86 @@
  */
 
 export interface paths {
+    "/api/admin/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List everyone's requests, newest first
+         * @description List everyone's requests, newest first.
+         */
+        get: operations["adminListRequests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/requests/{request_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop anybody's answer
+         * @description Stop anybody's answer; the text so far is kept for its owner.
+         */
+        post: operations["adminCancelRequest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/requests/{request_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Answer anybody's question once more, for its owner
+         * @description Answer anybody's question once more, for its owner; the new request is returned.
+         */
+        post: operations["adminRetryRequest"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/admin/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sum up who asked what of whom, and the tokens that it took
+         * @description Sum up who asked what of whom, and the tokens that it took.
+         */
+        get: operations["adminGetUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/agents": {
         parameters: {
             query?: never;
@@ -685,6 +765,90 @@ export interface components {
             default_agent_id: string;
         };
         /**
+         * AnyRequest
+         * @description A request of anybody: its course without its words.
+         * @example {
+         *       "agent_id": "guide",
+         *       "attempt": 1,
+         *       "chat_id": "chat_0d1c2b3a4f5e69788796a5b4",
+         *       "completed_at": "2026-11-23T09:00:00.120000Z",
+         *       "crashes": 0,
+         *       "created_at": "2026-11-23T09:00:00.120000Z",
+         *       "error": {
+         *         "code": "idle_timeout",
+         *         "message": "The agent was silent for 120 s."
+         *       },
+         *       "id": "resp_2f1c0a9be4d87356ac01f2e3",
+         *       "sequence_number": 17,
+         *       "started_at": "2026-11-23T09:00:00.120000Z",
+         *       "status": "failed",
+         *       "user_id": "ann@example.com",
+         *       "incomplete_reason": null,
+         *       "trace_id": null,
+         *       "queue_position": null,
+         *       "usage": null
+         *     }
+         */
+        AnyRequest: {
+            /** Agent Id */
+            agent_id: string;
+            /**
+             * Attempt
+             * @description Starts so far.
+             */
+            attempt: number;
+            /** Chat Id */
+            chat_id: string;
+            /** Completed At */
+            completed_at: string | null;
+            /**
+             * Crashes
+             * @description Lost workers among them.
+             */
+            crashes: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            error: components["schemas"]["RequestError"] | null;
+            /** Id */
+            id: string;
+            /** Incomplete Reason */
+            incomplete_reason: string | null;
+            /**
+             * Queue Position
+             * @description 1 = next; null = it does not wait.
+             */
+            queue_position: number | null;
+            /**
+             * Sequence Number
+             * @description The last durable event.
+             */
+            sequence_number: number;
+            /** Started At */
+            started_at: string | null;
+            status: components["schemas"]["Status"];
+            /** Trace Id */
+            trace_id: string | null;
+            /** Usage */
+            usage: {
+                [key: string]: unknown;
+            } | null;
+            /** User Id */
+            user_id: string;
+        };
+        /**
+         * AnyRequestPage
+         * @description Requests of everyone, newest first.
+         */
+        AnyRequestPage: {
+            /** Next Cursor */
+            next_cursor: string | null;
+            /** Requests */
+            requests: components["schemas"]["AnyRequest"][];
+        };
+        /**
          * Assessment
          * @description A verdict on an answer; a later one with the same name replaces it.
          * @example {
@@ -1034,12 +1198,18 @@ export interface components {
          * Me
          * @description Who the server takes the caller for.
          * @example {
+         *       "admin": true,
          *       "auth_mode": "none",
          *       "display": "You",
          *       "user_id": "local"
          *     }
          */
         Me: {
+            /**
+             * Admin
+             * @description Whether one may use `/api/admin`.
+             */
+            admin: boolean;
             /** Auth Mode */
             auth_mode: string;
             /** Display */
@@ -1291,6 +1461,54 @@ export interface components {
          */
         Status: "queued" | "streaming" | "completed" | "failed" | "cancelled";
         /**
+         * UsageSum
+         * @description What was asked since then, by person and agent.
+         */
+        UsageSum: {
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Usage */
+            usage: components["schemas"]["Used"][];
+        };
+        /**
+         * Used
+         * @description What one person asked of one agent.
+         * @example {
+         *       "agent_id": "guide",
+         *       "cancelled": 1,
+         *       "completed": 10,
+         *       "failed": 1,
+         *       "input_tokens": 5210,
+         *       "output_tokens": 9876,
+         *       "requests": 12,
+         *       "user_id": "ann@example.com"
+         *     }
+         */
+        Used: {
+            /** Agent Id */
+            agent_id: string;
+            /** Cancelled */
+            cancelled: number;
+            /** Completed */
+            completed: number;
+            /** Failed */
+            failed: number;
+            /**
+             * Input Tokens
+             * @description As far as the agents counted.
+             */
+            input_tokens: number;
+            /** Output Tokens */
+            output_tokens: number;
+            /** Requests */
+            requests: number;
+            /** User Id */
+            user_id: string;
+        };
+        /**
          * Webhook
          * @description A notice of a request's end.
          * @example {
@@ -1356,6 +1574,8 @@ export type AcceptedRequest = components['schemas']['AcceptedRequest'];
 export type Agent = components['schemas']['Agent'];
 export type AgentRequest = components['schemas']['AgentRequest'];
 export type Agents = components['schemas']['Agents'];
+export type AnyRequest = components['schemas']['AnyRequest'];
+export type AnyRequestPage = components['schemas']['AnyRequestPage'];
 export type Assessment = components['schemas']['Assessment'];
 export type Branding = components['schemas']['Branding'];
 export type Chat = components['schemas']['Chat'];
@@ -1381,10 +1601,416 @@ export type RequestError = components['schemas']['RequestError'];
 export type RequestPage = components['schemas']['RequestPage'];
 export type RequestStatus = components['schemas']['RequestStatus'];
 export type Status = components['schemas']['Status'];
+export type UsageSum = components['schemas']['UsageSum'];
+export type Used = components['schemas']['Used'];
 export type Webhook = components['schemas']['Webhook'];
 export type Webhooks = components['schemas']['Webhooks'];
 export type $defs = Record<string, never>;
 export interface operations {
+    adminListRequests: {
+        parameters: {
+            query?: {
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+                /** @description Size of a page. */
+                limit?: number;
+                /** @description Only requests in this state. */
+                status?: components["schemas"]["Status"] | null;
+                /** @description Only this person's. */
+                user?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnyRequestPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    adminCancelRequest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `resp_…` */
+                request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnyRequest"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    adminRetryRequest: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `resp_…` */
+                request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnyRequest"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    adminGetUsage: {
+        parameters: {
+            query?: {
+                /** @description How far back. */
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageSum"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listAgents: {
         parameters: {
             query?: never;

@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 
 from perdure.model import JSON
+from perdure.stores.sqlite.credentials import Credentials
 from perdure.stores.sqlite.database import Database
 from perdure.stores.sqlite.log import Log
 from perdure.stores.sqlite.migrations import migrate
@@ -18,7 +19,7 @@ from perdure.stores.sqlite.retention import Retention
 __all__ = ["SqliteStore"]
 
 
-class SqliteStore(Requests, Retention, Outbox):
+class SqliteStore(Requests, Retention, Outbox, Credentials):
     """`ports.Store` on one SQLite file, which this process owns while it is open.
 
     Args:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from perdure.model import JSON
-from perdure.stores.keeping import ROWS_PER_STEP, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
+from perdure.stores.keeping import ROWS_PER_STEP, SESSION_S, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
 from perdure.stores.sqlite.branches import Branches
 
 OLD_EVENTS = "SELECT id FROM request WHERE completed_at < ? AND events_pruned = 0"
@@ -17,6 +17,7 @@ OLD_CHATS = (
     "SELECT id FROM chat WHERE updated_at < ? AND deleted_at IS NULL AND NOT EXISTS"
     " (SELECT 1 FROM request r WHERE r.chat_id = chat.id AND r.status IN ('queued', 'streaming'))"
 )
+OVER = "SELECT id FROM credential WHERE kind = 'session' AND expires_at < ?"
 TOMBSTONES = "SELECT id FROM chat WHERE deleted_at < ?"
 
 
@@ -37,6 +38,7 @@ class Retention(Branches):
                 ("tombstones", TOMBSTONE_S, TOMBSTONES, self._remove_tombstone),
                 ("transient", TRANSIENT_S, OLD_TRANSIENT, self._remove_transient),
                 ("webhooks", WEBHOOK_S, OLD_WEBHOOKS, self._remove_webhook),
+                ("sessions", SESSION_S, OVER, self._remove_session),
             )
         }
 
@@ -75,3 +77,6 @@ class Retention(Branches):
 
     def _remove_webhook(self, webhook_id: str) -> None:
         self.db.all("DELETE FROM webhook WHERE id = ?", webhook_id)
+
+    def _remove_session(self, session_id: str) -> None:
+        self.db.all("DELETE FROM credential WHERE id = ?", session_id)
