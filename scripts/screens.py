@@ -54,7 +54,7 @@ async def take(folder: Path, name: str, browser: Browser, world: World) -> None:
         tab.may_go_back = True  # half-written Markdown
         path = folder / f"{name.replace(' ', '-')}-{theme}.png"
         try:
-            await SCREENS[name].shows(alice, tab)
+            await SCREENS[name].opens(alice, tab)
             await tab.page.screenshot(path=path)
             print(path)
         except (AssertionError, TimeoutError) as error:

@@ -41,10 +41,20 @@ def height(t: float) -> float:
 
 @dataclass(frozen=True)
 class Screen:
-    """One state of the page: how a tab gets there, and on what device."""
+    """One state of the page: how a tab gets there, from which other state, and on what device.
+
+    Escape leads from a state back to the one that it comes `after`.
+    """
 
     shows: Callable[[Person, Tab], Awaitable[None]]
     device: dict[str, Any] = field(default_factory=dict)
+    after: str = ""
+
+    async def opens(self, alice: Person, tab: Tab) -> None:
+        """Lead a tab there from the start."""
+        if self.after:
+            await SCREENS[self.after].opens(alice, tab)
+        await self.shows(alice, tab)
 
 
 async def welcome(alice: Person, tab: Tab) -> None:
@@ -67,7 +77,6 @@ async def thinking(alice: Person, tab: Tab) -> None:
 
 
 async def queueing(alice: Person, tab: Tab) -> None:
-    await running(alice, tab)
     await tab.asks("And when that is done, what is next?")
     await expect(tab.chips).to_have_count(1)
     await tab.writes("A draft beside it")
@@ -132,39 +141,33 @@ async def sidebar(alice: Person, tab: Tab) -> None:
 
 
 async def settings(alice: Person, tab: Tab) -> None:
-    await welcome(alice, tab)
     await tab.clicks("Settings")
     await expect(tab.page.get_by_role("dialog")).to_be_visible()
 
 
 async def help_sheet(alice: Person, tab: Tab) -> None:
-    await welcome(alice, tab)
     await tab.page.keyboard.press("Control+/")
     await expect(tab.page.get_by_role("dialog")).to_be_visible()
 
 
 async def details(alice: Person, tab: Tab) -> None:
-    await finished(alice, tab)
     await tab.clicks("Details")
     await tab.sees_words("Show raw events")
 
 
 async def comment(alice: Person, tab: Tab) -> None:
-    await finished(alice, tab)
     await tab.clicks("Good answer")
     await tab.clicks("Add a comment")
     await expect(tab.page.get_by_role("dialog")).to_be_visible()
 
 
 async def row_menu(alice: Person, tab: Tab) -> None:
-    await finished(alice, tab)
     await tab.page.locator("nav li").first.hover()
     await tab.page.locator("nav li").first.get_by_role("button").click()
     await expect(tab.page.get_by_role("menu")).to_be_visible()
 
 
 async def editing(alice: Person, tab: Tab) -> None:
-    await finished(alice, tab)
     await tab.questions.first.hover()
     await tab.button("Edit", within=tab.questions.first).click()
     await expect(tab.page.get_by_label("Edit your question")).to_be_visible()
@@ -177,31 +180,30 @@ async def missing(alice: Person, tab: Tab) -> None:
 
 
 async def drawer(alice: Person, tab: Tab) -> None:
-    await finished(alice, tab)
     await tab.clicks("Show sidebar")
     await expect(tab.page.get_by_role("dialog")).to_be_visible()
 
 
 SCREENS: dict[str, Screen] = {
     "welcome": Screen(welcome),
+    "settings": Screen(settings, after="welcome"),
+    "help": Screen(help_sheet, after="welcome"),
     "thinking": Screen(thinking),
     "running": Screen(running),
-    "queue": Screen(queueing),
+    "queue": Screen(queueing, after="running"),
+    "stopped": Screen(stopped),
     "finished": Screen(finished),
+    "details": Screen(details, after="finished"),
+    "comment": Screen(comment, after="finished"),
+    "menu": Screen(row_menu, after="finished"),
+    "editing": Screen(editing, after="finished"),
     "tools": Screen(tools),
     "failed": Screen(failed),
-    "stopped": Screen(stopped),
     "unsent": Screen(unsent),
     "sidebar": Screen(sidebar),
-    "settings": Screen(settings),
-    "help": Screen(help_sheet),
-    "details": Screen(details),
-    "comment": Screen(comment),
-    "menu": Screen(row_menu),
-    "editing": Screen(editing),
     "missing": Screen(missing),
     "phone welcome": Screen(welcome, PHONE),
-    "phone finished": Screen(finished, PHONE),
     "phone running": Screen(running, PHONE),
-    "phone drawer": Screen(drawer, PHONE),
+    "phone finished": Screen(finished, PHONE),
+    "phone drawer": Screen(drawer, PHONE, after="phone finished"),
 }

@@ -6,9 +6,10 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.person import words
+from tests.e2e.worlds import FRAGILE
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-WORLD = {"agent": {"attempts_max": 1, "recovery": "fail"}}
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+WORLD = FRAGILE
 
 
 async def test_a_failed_answer_says_why_and_retry_answers(alice):

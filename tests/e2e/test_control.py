@@ -6,8 +6,10 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.person import words
+from tests.e2e.worlds import FRAGILE
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+WORLD = FRAGILE
 
 LONG = {"name": "long", "chunks": 2000, "rate": 30}
 

@@ -12,8 +12,10 @@ import httpx
 import pytest
 
 from tests.e2e.person import words
+from tests.e2e.worlds import FRAGILE
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+WORLD = FRAGILE
 
 GUARDS = [
     (

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from tests.e2e.worlds import FRAGILE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+WORLD = FRAGILE
 
 HOSTILE = """\
 <script>window.owned = 1</script>

@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from tests.e2e.person import words
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 WORLD = {"limits": {"running_per_user_max": 2}}
 
 

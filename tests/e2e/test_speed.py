@@ -14,9 +14,11 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.person import words
+from tests.e2e.worlds import FRAGILE
 from tests.world.waiting import eventually
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
+WORLD = FRAGILE
 
 FIRST_LOAD_BYTES_MAX = 200_000
 INTERACTIVE_MS_MAX = 4_000

@@ -15,7 +15,8 @@ from tests.e2e.person import words
 from tests.e2e.relay import Relay
 from tests.e2e.tab import NETWORK
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+WORLD = {"limits": {"running_per_user_max": 20}}
 
 QUANTUM = "Explain quantum computing in detail"
 TIDES = "And why are there two tides a day?"
@@ -35,11 +36,11 @@ window.WebSocket = class extends EventTarget {
 """
 
 
-async def leaves_and_returns(alice, tab, *, lasts_s=5.0):
+async def leaves_and_returns(alice, tab, *, way="", lasts_s=4.0):
     """Tell the story, with an answer in A that takes so long."""
-    told = alice.agree_text(QUANTUM, words("q", 250), lasts_s=lasts_s)
+    told = alice.agree_text(f"{QUANTUM} {way}".strip(), words("q", 250), lasts_s=lasts_s)
     other = alice.agree_text(TIDES, words("t", 40), lasts_s=1)
-    a = await tab.asks(QUANTUM)
+    a = await tab.asks(f"{QUANTUM} {way}".strip())
     await tab.sees(len(told) // 5)
     await tab.begins_a_new_chat()
     b = await tab.asks(TIDES)
@@ -59,71 +60,63 @@ async def test_alice_leaves_chat_a_while_it_answers_and_finds_it_whole(alice):
     await leaves_and_returns(alice, await (await alice.tab()).opens())
 
 
-@pytest.mark.parametrize("way", ["stream", "polling"])
-async def test_the_same_where_websockets_are_blocked(alice, way):
-    """Guard: `Live.nextWay` goes on to the stream of events, and from it to polling."""
-    device = await alice.device(before=NO_SOCKETS)
-    tab = await alice.tab(device)
-    if way == "polling":
-        await device.route("**/api/live**", lambda route: route.abort())
-        tab.excuse(NETWORK)
-    # Polling begins late and looks each two seconds: the answer has to last.
-    await leaves_and_returns(alice, await tab.opens(), lasts_s=15 if way == "polling" else 5)
-
-
-async def test_the_same_through_a_proxy_that_lets_no_stream_live_long(alice, world):
-    """Guard: a closed line is no end; the page comes back with its cursor."""
+async def test_the_same_where_websockets_are_blocked_or_no_stream_lives_long(alice, world):
+    """Guard: `Live.nextWay` goes on to the stream of events and from it to polling; and a closed
+    line is no end, since the page comes back with its cursor. All at once: each only waits."""
+    stream = await alice.tab(before=NO_SOCKETS)
+    nothing = await alice.device(before=NO_SOCKETS)
+    await nothing.route("**/api/live**", lambda route: route.abort())
+    polling = await alice.tab(nothing)
     async with Relay(world.server.port) as relay:
-        tab = await alice.tab(url=relay.url)
-        tab.excuse(NETWORK)
-        await tab.opens()
-
-        async def breaks():
-            while True:
-                await asyncio.sleep(0.7)  # how long the proxy lets anything live
-                relay.break_all()
-
-        breaking = asyncio.create_task(breaks())
-        await leaves_and_returns(alice, tab)
+        proxied = await alice.tab(url=relay.url)
+        for tab in (stream, polling, proxied):
+            tab.excuse(NETWORK)
+            await tab.opens()
+        breaking = asyncio.create_task(breaks(relay))
+        await asyncio.gather(
+            leaves_and_returns(alice, stream, way="by a stream"),
+            # It begins late and looks each two seconds: the answer has to last.
+            leaves_and_returns(alice, polling, way="by polling", lasts_s=10),
+            leaves_and_returns(alice, proxied, way="through a proxy"),
+        )
         breaking.cancel()
         assert relay.cuts > 2
 
 
+async def breaks(relay):
+    """Be a proxy that lets nothing live long."""
+    while True:
+        await asyncio.sleep(0.7)
+        relay.break_all()
+
+
 async def test_a_reload_at_any_of_20_instants_changes_nothing(alice, rng):
     """Guard: what is stored is painted first, and the line is attached behind it."""
-    told = alice.agree_text(QUANTUM, words("q", 700), lasts_s=12)
+    told = alice.agree_text(QUANTUM, words("q", 600), lasts_s=9)
     tab = await (await alice.tab()).opens()
     a = await tab.asks(QUANTUM)
     for _ in range(20):
-        await asyncio.sleep(rng.uniform(0, 0.6))
+        await asyncio.sleep(rng.uniform(0, 0.4))
         await tab.reloads()
     await tab.is_at(a)
     await tab.sees_whole(told)
     assert await tab.answers.count() == await tab.questions.count() == 1
 
 
-async def test_a_second_device_sees_what_the_first_one_sees(alice):
-    """Guard: messages carry the content so far and its number; the line goes on behind it."""
+async def test_six_more_tabs_and_another_device_see_what_the_first_one_sees(alice):
+    """Guard: messages carry the content so far and its number, and the line goes on behind it; one
+    line per tab for everything, a WebSocket, of which browsers open many."""
     told = alice.agree_text(QUANTUM, words("q", 250), lasts_s=5)
-    tab = await (await alice.tab()).opens()
+    device = await alice.device()
+    tab = await (await alice.tab(device)).opens()
     a = await tab.asks(QUANTUM)
-    seen = await tab.sees(len(told) // 4)
+    seen = await tab.sees(len(told) // 5)
     phone = await (await alice.tab(viewport={"width": 390, "height": 800})).opens(a)
     assert (await phone.sees(len(seen))).startswith(seen)
-    await tab.sees_whole(told)
-    await phone.sees_whole(told)
-
-
-async def test_seven_tabs_all_see_the_whole_answer(alice):
-    """Guard: one line per tab for everything, a WebSocket, of which browsers open many."""
-    told = alice.agree_text(QUANTUM, words("q", 150), lasts_s=5)
-    device = await alice.device()
-    first = await (await alice.tab(device)).opens()
-    a = await first.asks(QUANTUM)
     others = [await alice.tab(device) for _ in range(6)]
     await asyncio.gather(*(tab.opens(a) for tab in others))
-    for tab in [first, *others]:
-        await tab.sees_whole(told)
+    for each in [tab, phone, *others]:
+        await each.sees_whole(told)
 
 
 async def test_the_network_is_cut_while_it_answers(alice, world, soak):
