@@ -402,11 +402,11 @@ async def test_a_cancel_that_nobody_told_is_found_out_by_renewing(tmp_path):
 
 async def test_leases_are_renewed_while_an_answer_runs(tmp_path):
     """Guard: a living worker is never reaped, however long it is silent."""
-    async with opened(tmp_path, ["wait", "x", Finish()], lease_s=0.3) as office:
+    async with opened(tmp_path, ["wait", "x", Finish()], lease_s=1) as office:
         request = await office.ask()
         await office.handler.waiting.wait()
         for _ in range(10):
-            await asyncio.sleep(0.1)  # several leases long, in which nothing else happens
+            await asyncio.sleep(0.2)  # two leases long, in which nothing else happens
             assert await office.store.reap(always_again) == []
         office.handler.released.set()
         assert (await office.ended(request)).attempt == 1
