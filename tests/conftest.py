@@ -66,6 +66,7 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.option.seed} (repeat with --seed={config.option.seed})"
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the soak tests out unless they are asked for."""
     for item in items:
@@ -81,7 +82,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def crew(item: pytest.Item) -> str:
     """Return whom a test may not run beside: its module, or all tests in which seconds count."""
     kind = item.path.relative_to(item.config.rootpath).parts[1]
-    return kind if kind in IN_TURN else str(item.path)
+    return kind if kind in IN_TURN else item.path.stem
+
+
+def name_of(item: pytest.Item) -> str:
+    """Return a test's id as the command line takes it."""
+    return item.nodeid.removesuffix(f"@{crew(item)}")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -90,7 +96,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Reporting:
     report = yield
     if report.failed:
         seed = item.config.option.seed
-        report.sections.append(("Seed", f"pytest --seed={seed} '{item.nodeid}'"))
+        report.sections.append(("Seed", f"pytest --seed={seed} '{name_of(item)}'"))
     return report
 
 
@@ -134,7 +140,7 @@ def soak(pytestconfig: pytest.Config) -> bool:
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
     """Randomness that `--seed` repeats, of its own for each test."""
-    return random.Random(f"{request.config.option.seed} {request.node.nodeid}")
+    return random.Random(f"{request.config.option.seed} {name_of(request.node)}")
 
 
 @pytest.fixture
