@@ -86,7 +86,7 @@ async def test_the_same_where_websockets_are_blocked_or_no_stream_lives_long(ali
 async def breaks(relay):
     """Be a proxy that lets nothing live long."""
     while True:
-        await asyncio.sleep(0.7)
+        await asyncio.sleep(0.7)  # how long the proxy lets anything live
         relay.break_all()
 
 
