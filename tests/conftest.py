@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from scripts.prepare import find_browser
-from tests import databases
+from tests import databases, valkeys
 
 # Every process a test starts inherits it, however it detaches: so the survivors are found.
 SESSION_MARK = "TESTS_SESSION_ID"
@@ -168,6 +168,7 @@ def browser_path() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def databases_end(no_process_is_left_behind: None) -> Iterator[None]:
-    """Stop the PostgreSQL server of this run, if a test has started it, before that is checked."""
+    """Stop the servers of this run that a test has started, before that is checked."""
     yield
     databases.stop()
+    valkeys.stop()

@@ -18,6 +18,8 @@ from perdure.queues.inprocess import InProcessQueue
 from perdure.settings import Settings
 from perdure.stores.sqlite import SqliteStore
 
+REDIS = ("redis://", "rediss://", "valkey://")
+DAY_S = 86_400
 PACKAGES = {
     "postgres": {"asyncpg"},
     "redis": {"redis"},
@@ -30,18 +32,26 @@ def store_of(settings: Settings) -> Store:
     """Return the store that `store_url` names, closed."""
     if settings.alone:
         return SqliteStore(settings.sqlite_path, settings.synchronous)
-    with needing("postgres", "store_url"):
-        from perdure.stores.postgres import PostgresStore  # noqa: PLC0415  # its packages are extra
-
-    return PostgresStore(_access(settings))
+    return _shared_store(settings, None)
 
 
 def lease_store_of(settings: Settings) -> Store:
     """Return a store of one connection, for a thread that only renews leases."""
+    return _shared_store(settings, connections_max=1)
+
+
+def _shared_store(settings: Settings, connections_max: int | None) -> Store:
+    if settings.store_url.startswith(REDIS):
+        with needing("redis", "store_url"):
+            from perdure.stores.redis import Keeping, RedisStore  # noqa: PLC0415  # an extra
+
+        kept = settings.retention
+        keeping = Keeping(events_s=kept.events_hours * 3600, requests_s=kept.requests_days * DAY_S)
+        return RedisStore(_redis_access(settings, connections_max), keeping)
     with needing("postgres", "store_url"):
         from perdure.stores.postgres import PostgresStore  # noqa: PLC0415  # its packages are extra
 
-    return PostgresStore(_access(settings, connections_max=1))
+    return PostgresStore(_access(settings, connections_max=connections_max))
 
 
 def bus_of(settings: Settings) -> Bus:
@@ -49,7 +59,7 @@ def bus_of(settings: Settings) -> Bus:
     url = settings.bus_url or ("inprocess://" if settings.alone else settings.store_url)
     if url.startswith("inprocess:"):
         return InProcessBus()
-    if url.startswith(("redis", "valkey")):
+    if url.startswith(REDIS):
         with needing("redis", "bus_url"):
             from perdure.buses.redis import RedisBus  # noqa: PLC0415  # its packages are extra
 
@@ -71,7 +81,12 @@ def queue_of(settings: Settings) -> Queue:
 
 
 async def look_at_database(settings: Settings) -> JSON:
-    """Return what a PostgreSQL database says of itself, changing nothing; raises `Unavailable`."""
+    """Return what a shared store says of itself, changing nothing; raises `Unavailable`."""
+    if settings.store_url.startswith(REDIS):
+        with needing("redis", "store_url"):
+            from perdure.stores import redis  # noqa: PLC0415  # its packages are extra
+
+        return await redis.look_at(_redis_access(settings, connections_max=1))
     with needing("postgres", "store_url"):
         from perdure.stores.postgres import look_at  # noqa: PLC0415  # its packages are extra
 
@@ -88,6 +103,13 @@ def needing(name: str, setting: str) -> Iterator[None]:
             raise
         detail = f"{setting} needs the {name} extra: pip install 'perdure[{name}]'"
         raise SettingsError(detail, code="extra_missing") from None
+
+
+def _redis_access(settings: Settings, connections_max: int | None) -> Any:
+    from perdure.stores.redis import Access  # noqa: PLC0415  # its packages are extra
+
+    size = connections_max or settings.database.connections_max
+    return Access(url=settings.store_url, prefix=settings.prefix, connections_max=size)
 
 
 def _access(settings: Settings, url: str | None = None, connections_max: int | None = None) -> Any:

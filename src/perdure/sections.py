@@ -115,17 +115,17 @@ class Ui(Section):
 
 
 class DatabaseSettings(Section):
-    """How a PostgreSQL store is used; where it is says `store_url`."""
+    """How a PostgreSQL or Redis store is used; where it is says `store_url`."""
 
     connections_max: Count = Field(
         default=10, description="Connections of one process, beside two for running answers."
     )
     prepared_statements: bool = Field(
-        default=True, description="Off behind a pooler in transaction mode (PgBouncer)."
+        default=True, description="PostgreSQL: off behind a pooler in transaction mode (PgBouncer)."
     )
     password_from: str = Field(
         default="",
-        description="`module:function` that returns a fresh password for each new connection.",
+        description="PostgreSQL: `module:function` that gives a password for each connection.",
     )
 
 

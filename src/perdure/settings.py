@@ -229,7 +229,7 @@ def without_secrets(url: str) -> str:
 
 
 _SCHEMES: dict[str, tuple[str, ...]] = {
-    "store_url": (SQLITE, "postgresql://", "postgres://"),
+    "store_url": (SQLITE, "postgresql://", "postgres://", "redis://", "rediss://", "valkey://"),
     "queue_url": ("inprocess://", "celery+redis://", "celery+rediss://", "celery+amqp://"),
     "bus_url": ("inprocess://", "redis://", "rediss://", "valkey://", "postgresql://"),
 }
@@ -243,7 +243,7 @@ def _check(settings: Settings) -> None:
             detail = f"{name}: {value.split(':', 1)[0]!r} is not known here; use one of "
             raise SettingsError(detail + ", ".join(f"{scheme}…" for scheme in known))
     if settings.alone and settings.has_workers:
-        detail = "queue_url: workers need a store that they share: store_url = postgresql://…"
+        detail = "queue_url: workers need a store that they share: store_url = postgresql://… or redis://…"
         raise SettingsError(detail)
     if settings.alone and settings.bus_url not in ("", "inprocess://"):
         detail = "bus_url: with SQLite there is nobody else to wake; leave it empty."

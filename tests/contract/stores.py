@@ -6,6 +6,7 @@ To add an adapter, write an async context manager that yields its `Harness` and 
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
@@ -30,8 +31,10 @@ from perdure.ports import (
     Verdict,
 )
 from perdure.stores.postgres import Access, PostgresStore
+from perdure.stores.redis import Access as RedisAccess
+from perdure.stores.redis import RedisStore
 from perdure.stores.sqlite import SqliteStore
-from tests import databases
+from tests import databases, valkeys
 
 PLENTY = 100_000
 RUN = RunLimits(running_max=PLENTY, running_per_user_max=PLENTY)
@@ -55,8 +58,12 @@ class Harness(Protocol):
         """Open it again as if the process had been killed just now."""
         ...
 
-    async def tamper(self, sql: str) -> None:
-        """Run a statement behind the store's back, which any adapter's tables understand."""
+    async def age(self, noun: str, seconds: float) -> None:
+        """Make all ended `request`s, or `webhook`s, older, behind the store's back."""
+        ...
+
+    async def hide_webhooks(self, *, away: bool) -> None:
+        """Take the place of webhooks away, or bring it back."""
         ...
 
 
@@ -83,7 +90,13 @@ class SqliteHarness:
         await self.store.open()
         await old.close()
 
-    async def tamper(self, sql: str) -> None:
+    async def age(self, noun: str, seconds: float) -> None:
+        await self._tamper(older(noun, seconds))
+
+    async def hide_webhooks(self, *, away: bool) -> None:
+        await self._tamper(renamed(away=away))
+
+    async def _tamper(self, sql: str) -> None:
         assert isinstance(self.store, SqliteStore)
         db = self.store.db
         await db.write(lambda: db.all(sql))
@@ -93,6 +106,19 @@ class SqliteHarness:
 
     def _made(self) -> SqliteStore:
         return SqliteStore(self._path(), self._synchronous)
+
+
+def older(noun: str, seconds: float) -> str:
+    """Return a statement that makes rows older."""
+    column = {"request": "completed_at", "webhook": "created_at"}[noun]
+    return f"UPDATE {noun} SET {column} = {column} - {seconds}"  # noqa: S608 - our own words
+
+
+def renamed(*, away: bool) -> str:
+    """Return a statement after which nobody finds the table of webhooks, or finds it again."""
+    return "ALTER TABLE {} RENAME TO {}".format(
+        *(("webhook", "away") if away else ("away", "webhook"))
+    )
 
 
 def copy_files(path: Path, to: Path) -> None:
@@ -129,8 +155,11 @@ class PostgresHarness:
         await old.close()
         await self.store.open()
 
-    async def tamper(self, sql: str) -> None:
-        await databases.rows(self.url, sql)
+    async def age(self, noun: str, seconds: float) -> None:
+        await databases.rows(self.url, older(noun, seconds))
+
+    async def hide_webhooks(self, *, away: bool) -> None:
+        await databases.rows(self.url, renamed(away=away))
 
     def _made(self) -> PostgresStore:
         return self._kind(Access(url=self.url))
@@ -149,9 +178,68 @@ async def postgres(
             await harness.store.close()
 
 
+class RedisHarness:
+    """A database of its own; a crash ends all connections of the store in mid-sentence."""
+
+    def __init__(self, url: str, kind: type[RedisStore] = RedisStore) -> None:
+        self.url = url
+        self._kind = kind
+        self.store: Store = self._made()
+
+    async def reopen(self) -> None:
+        await self.store.close()
+        self.store = self._made()
+        await self.store.open()
+
+    async def crash(self) -> None:
+        await asyncio.to_thread(valkeys.cut_off, self.url)
+        old, self.store = self.store, self._made()
+        await old.close()
+        await self.store.open()
+
+    async def age(self, noun: str, seconds: float) -> None:
+        field, lists = AGES[noun]
+        with valkeys.client(self.url) as admin:
+            for key in admin.scan_iter(f"perdure:{noun}:*"):
+                if admin.hexists(key, field):
+                    admin.hincrbyfloat(key, field, -seconds)
+            for name in lists:
+                for member in admin.zrange(f"perdure:{name}", 0, -1):
+                    admin.zincrby(f"perdure:{name}", -seconds, str(member))
+
+    async def hide_webhooks(self, *, away: bool) -> None:
+        with valkeys.client(self.url) as admin:
+            if away:
+                admin.set("perdure:due", "no list")
+            else:
+                admin.delete("perdure:due")
+
+    def _made(self) -> RedisStore:
+        return self._kind(RedisAccess(url=self.url))
+
+
+AGES = {
+    "request": ("completed_at", ("ended", "logs", "transient")),
+    "webhook": ("created_at", ("settled",)),
+}
+"""Where the age of a noun stands in Redis: its field, and the lists that are ordered by it."""
+
+
+@asynccontextmanager
+async def redis(_: Path, kind: type[RedisStore] = RedisStore) -> AsyncIterator[RedisHarness]:
+    async with valkeys.fresh() as url:
+        harness = RedisHarness(url, kind)
+        await harness.store.open()
+        try:
+            yield harness
+        finally:
+            await harness.store.close()
+
+
 ADAPTERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Harness]]] = {
     "sqlite": sqlite,
     "postgres": postgres,
+    "redis": redis,
 }
 
 

@@ -40,7 +40,7 @@ from tests.contract.stores import (
 T = TypeVar("T")
 REQUESTS_MAX = 5
 """Few, so that many steps meet at each."""
-QUICK_LIVES = {"sqlite": 60, "postgres": 20}
+QUICK_LIVES = {"sqlite": 60, "postgres": 20, "redis": 20}
 """Each step on a server costs milliseconds; the long runs live as many lives everywhere."""
 PICK = st.integers(0, 11)
 PIECES = st.sampled_from(["a", "\n", "漢", "x" * 3000, "y" * 70_000])

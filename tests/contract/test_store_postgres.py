@@ -11,7 +11,8 @@ import pytest
 from perdure.errors import Unavailable
 from perdure.model import Status
 from perdure.ports import NewMessage
-from perdure.stores.postgres import Access, PostgresStore, database, words
+from perdure.stores import words
+from perdure.stores.postgres import Access, PostgresStore, database
 from tests import databases
 from tests.contract.stores import RUN, Pen, ask, begin, complete, question, sound, take, whole
 from tests.world.waiting import eventually
@@ -207,7 +208,7 @@ async def test_an_append_in_doubt_is_looked_for_by_the_next_try(url, store):
     pen = await begin(store)
     said = pen.say("once")
     await store.append([said])
-    store._doubtful[pen.id] = said  # as if the answer to it had been lost
+    store._doubts.add([said])  # as if the answer to it had been lost
     assert await store.append([said]) == [True]
     assert await store.append([said]) == [False]
     assert (await sound(store, pen.id)).text() == "once"

@@ -99,7 +99,7 @@ async def test_a_transient_request_goes_with_its_chat_after_its_end(harness):
     assert (await store.request(gone.id)).transient
     await store.prune(events_s=0, requests_s=0, chats_s=0)
     assert (await store.request(gone.id)).status is Status.COMPLETED
-    await harness.tamper("UPDATE request SET completed_at = completed_at - 3600")
+    await harness.age("request", 3600)
     assert (await store.prune(events_s=0, requests_s=0, chats_s=0))["transient"] == 1
     with pytest.raises(NotFound):
         await store.request(gone.id)
@@ -220,11 +220,11 @@ async def test_there_is_no_end_without_its_webhook(harness):
     store = harness.store
     pen = await begin(store, notify=True)
     last = pen.end()
-    await harness.tamper("ALTER TABLE webhook RENAME TO away")
+    await harness.hide_webhooks(away=True)
     with pytest.raises(Unavailable):
         await store.finish(*last)
     assert (await store.request(pen.id)).status is Status.STREAMING
-    await harness.tamper("ALTER TABLE away RENAME TO webhook")
+    await harness.hide_webhooks(away=False)
     assert await store.finish(*last)
     assert [one.request_id for one in await store.take_webhooks(60)] == [pen.id]
 
@@ -238,7 +238,7 @@ async def test_a_webhook_is_kept_for_a_month_and_until_it_is_settled(harness):
     await store.settle_webhook(told.id)
     await store.settle_webhook(dead.id, error="gone")
     assert (await store.prune(events_s=0, requests_s=0, chats_s=0))["webhooks"] == 0
-    await harness.tamper("UPDATE webhook SET created_at = created_at - 31 * 86400")
+    await harness.age("webhook", 31 * 86400)
     assert (await store.prune(events_s=0, requests_s=0, chats_s=0))["webhooks"] == 2
     assert [one.id for one in await store.webhooks("ann")] == [due.id]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests import databases
+from tests import databases, valkeys
 
-STORES = ("sqlite", "postgres")
+STORES = ("sqlite", "postgres", "redis")
 # Short times: on a shared store, what a killed server held is free only when its lease is over.
 SHARED = 'store_url = "{url}"\nlease_s = 4\nreap_s = 0.5\n'
 
@@ -18,5 +18,6 @@ async def store_settings(kind: str) -> AsyncIterator[str]:
     if kind == "sqlite":
         yield ""
         return
-    async with databases.fresh() as url:
+    servers = {"postgres": databases, "redis": valkeys}
+    async with servers[kind].fresh() as url:
         yield SHARED.format(url=url)

@@ -8,6 +8,7 @@ from typing import Any
 from perdure import adapters
 from perdure.cli.finding import Finding
 from perdure.errors import PerdureError, Unavailable
+from perdure.model import JSON
 from perdure.settings import Settings, without_secrets
 
 ANSWER_S = 5.0
@@ -29,6 +30,14 @@ async def _database(settings: Settings) -> Finding:
         told = await adapters.look_at_database(settings)
     except PerdureError as error:
         return Finding("wrong", "store", error.detail, hint)
+    return (
+        _redis_store(settings, told)
+        if told["engine"] != "postgresql"
+        else _postgres(settings, told)
+    )
+
+
+def _postgres(settings: Settings, told: JSON) -> Finding:
     applied, known = told["schema"], told["schema_known"]
     detail = (
         f"PostgreSQL {told['version']} at {without_secrets(settings.store_url)}, "
@@ -42,6 +51,27 @@ async def _database(settings: Settings) -> Finding:
         return Finding(
             "note", "store", detail, "The next start migrates it, or: perdure db upgrade"
         )
+    return Finding("ok", "store", detail)
+
+
+def _redis_store(settings: Settings, told: JSON) -> Finding:
+    """Say what a crash or a full memory of this server takes along."""
+    kept, synced, policy = (told[key] for key in ("appendonly", "appendfsync", "maxmemory_policy"))
+    detail = (
+        f"{told['engine'].capitalize()} {told['version']} at {without_secrets(settings.store_url)},"
+        f" appendonly {kept}, appendfsync {synced}, save {told['save'] or 'never'},"
+        f" maxmemory-policy {policy}, replicas {told['replicas']}"
+    )
+    if policy not in ("noeviction", "unknown"):
+        risk = "Set maxmemory-policy noeviction: chats would vanish when the memory is full."
+        return Finding("wrong", "store", detail, risk)
+    if kept == "no":
+        risk = "A crash of the server takes back what people were shown: set appendonly yes."
+        return Finding("wrong", "store", detail, risk)
+    if synced in ("everysec", "no"):
+        seconds = "the last second" if synced == "everysec" else "the last half minute"
+        risk = f"Power loss takes {seconds} along; with appendfsync always it takes nothing."
+        return Finding("note", "store", detail, risk)
     return Finding("ok", "store", detail)
 
 

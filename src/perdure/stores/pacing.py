@@ -4,6 +4,8 @@ from __future__ import annotations
 
 DELIVERY_WAIT_MAX_S = 300.0
 BACKOFF_MAX_S = 60.0
+COPY_WAIT_MIN_S = 0.05
+"""Least distance of two deliveries of one request, however many processes look for lost ones."""
 
 
 def backoff_s(crashes: int) -> float:

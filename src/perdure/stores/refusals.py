@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perdure.errors import Conflict, NotFound, TooMany
+from perdure.errors import Conflict, Gone, NotFound, TooMany
 
 
 def unknown(noun: str, object_id: str) -> NotFound:
@@ -44,6 +44,17 @@ def other_agent(has: str, wanted: str) -> Conflict:
     """Say that a chat belongs to another agent."""
     detail = f"This chat belongs to the agent {has}; start a new one for {wanted}."
     return Conflict(detail, code="chat_has_other_agent")
+
+
+def message_exists(message_id: str) -> Conflict:
+    """Say that an id of a new message is taken."""
+    return Conflict(f"There is a message {message_id} already.", code="message_exists")
+
+
+def events_pruned() -> Gone:
+    """Say that what follows a cursor is gone."""
+    detail = "These events were removed; read the request itself for the final answer."
+    return Gone(detail, code="events_pruned")
 
 
 def chat_full(count: int) -> Conflict:

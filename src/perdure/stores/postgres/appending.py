@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from perdure.errors import Unavailable
 from perdure.ports import Append
+from perdure.stores.doubts import Doubts
 from perdure.stores.postgres import log
 from perdure.stores.postgres.database import Database, Session
 from perdure.stores.postgres.transitions import Transitions
@@ -18,7 +19,7 @@ class Appending(Transitions):
     def __init__(self, database: Database) -> None:
         self.db = database
         self._lane = asyncio.Lock()
-        self._doubtful: dict[str, Append] = {}
+        self._doubts = Doubts()
 
     async def append(self, appends: Sequence[Append]) -> list[bool]:
         if not appends:
@@ -35,26 +36,19 @@ class Appending(Transitions):
             verdicts = await log.append(session, appends)
             return [
                 good
-                or ((runs > 1 or self._is_doubtful(append)) and await self._stored(session, append))
+                or (
+                    (runs > 1 or self._doubts.about(append)) and await self._stored(session, append)
+                )
                 for good, append in zip(verdicts, appends, strict=True)
             ]
 
         try:
             verdicts = await self.db.write(work, hot=True)
         except Unavailable:
-            # Its commit may have been lost on the way back: the next try has to look.
-            self._doubtful |= {append.request_id: append for append in appends}
+            self._doubts.add(appends)
             raise
-        for append in appends:
-            self._doubtful.pop(append.request_id, None)
+        self._doubts.settle(appends)
         return verdicts
-
-    def _is_doubtful(self, append: Append) -> bool:
-        before = self._doubtful.get(append.request_id)
-        return before is not None and (before.claim_id, before.first) == (
-            append.claim_id,
-            append.first,
-        )
 
     async def _stored(self, session: Session, append: Append) -> bool:
         """Tell whether an append that was lost in its commit is there, under the same claim."""

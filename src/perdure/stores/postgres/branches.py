@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from perdure.items import text_of
 from perdure.model import JSON, Chat, Message
 from perdure.ports import NewMessage
-from perdure.stores import refusals, rows
+from perdure.stores import refusals, rows, words
 from perdure.stores.postgres import messages as tree
-from perdure.stores.postgres import words
 from perdure.stores.postgres.chats import Chats
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT

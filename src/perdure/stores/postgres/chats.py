@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from perdure.model import JSON, Chat, Feedback, Message, Request, new_id
-from perdure.stores import cursors, refusals, rows
-from perdure.stores.postgres import words
+from perdure.stores import cursors, refusals, rows, words
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.requests import Requests
 from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT, UNFINISHED
@@ -79,7 +78,7 @@ class Chats(Requests):
             archived,
             query.strip(),
             _contains(query),
-            words.query(query),
+            _all_words(query),
             None if pinned is None else bool(pinned),
             updated_at,
             chat_id,
@@ -320,3 +319,8 @@ def _contains(query: str) -> str:
     """Return a pattern that finds the query anywhere in a title."""
     escaped = query.strip().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
+
+
+def _all_words(query: str) -> str:
+    """Return a `tsquery`: every word, each also as a beginning; nothing when there is no word."""
+    return " & ".join(f"'{word}':*" for word in words.of(query))

@@ -6,15 +6,14 @@ This is the only place that knows the shapes `Append` and `Slice` of the port.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 from typing import Any
 
-from perdure.errors import Gone
 from perdure.events import rebuild
 from perdure.model import Status
 from perdure.ports import Append, Slice
-from perdure.stores import rows
+from perdure.stores import refusals, rows
 from perdure.stores.postgres.database import Session
+from perdure.stores.slices import cut
 
 SEGMENTS_PER_READ = 1024
 """Rows that one read looks at for one request: they bound its work, bytes bound what it takes."""
@@ -118,10 +117,10 @@ async def _slice(
     _, status, following, pruned, *_ = segments[0]
     if pruned and after < following - 1:
         if after >= 0:
-            detail = "These events were removed; read the request itself for the final answer."
-            raise Gone(detail, code="events_pruned")
+            raise refusals.events_pruned()
         return await _retold(session, request_id)
-    events = _events(segments, after, bytes_max)
+    found = ((first, data) for *_, first, data in segments if data is not None)
+    events = cut(found, after, bytes_max)
     return Slice(after + 1, events, following - 1, Status(status).terminal)
 
 
@@ -132,14 +131,3 @@ async def _retold(session: Session, request_id: str) -> Slice | None:
         return None
     events = rebuild(rows.request(row))
     return Slice(first=0, events=events, last=len(events) - 1, ended=True)
-
-
-def _events(segments: list[Any], after: int, bytes_max: int) -> list[bytes]:
-    """Return the events after the cursor, about `bytes_max` bytes of them, never none."""
-    events: list[bytes] = []
-    for *_, first, data in segments:
-        if data is not None:
-            events.extend(data.split(b"\n")[max(0, after + 1 - first) :])
-    sizes = accumulate(map(len, events))
-    fitting = sum(size < bytes_max for size in sizes)
-    return events[: fitting + 1]

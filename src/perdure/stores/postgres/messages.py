@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from perdure.model import Message
 from perdure.ports import NewMessage
-from perdure.stores import rows
-from perdure.stores.postgres import words
+from perdure.stores import rows, words
 from perdure.stores.postgres.database import NOW, Session
 
 INSERT = f"""

@@ -18,15 +18,12 @@ from perdure.ports import (
 )
 from perdure.stores import cursors as places
 from perdure.stores import refusals, rows
-from perdure.stores.pacing import DELIVERY_WAIT_MAX_S, backoff_s
+from perdure.stores.pacing import COPY_WAIT_MIN_S, DELIVERY_WAIT_MAX_S, backoff_s
 from perdure.stores.postgres import admission, log
 from perdure.stores.postgres.acceptance import WAITING, Acceptance
 from perdure.stores.postgres.appending import Appending
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT_OF
-
-COPY_WAIT_MIN_S = 0.05
-"""Least distance of two deliveries of one request, however many processes look for lost ones."""
 
 USAGE = (
     "SELECT user_id, agent_id, status, count(*),"

@@ -14,8 +14,8 @@ from perdure.events import Builder, Closing
 from perdure.fold import fold
 from perdure.model import Failure, Message, Request, Status, new_id
 from perdure.ports import Append
-from perdure.stores import notices, refusals, rows
-from perdure.stores.postgres import log, words
+from perdure.stores import notices, refusals, rows, words
+from perdure.stores.postgres import log
 from perdure.stores.postgres.database import NOW, Database, Session
 
 LOCK_CHAT = "SELECT 1 FROM chat WHERE id = $1 FOR UPDATE"

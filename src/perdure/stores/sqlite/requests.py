@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 import apsw
 
-from perdure.errors import Gone
 from perdure.events import Builder, Closing, rebuild
 from perdure.fold import fold
 from perdure.model import JSON, Request, Status, Usage, new_id
@@ -251,8 +250,7 @@ class Requests(Transitions):
         status, following, pruned = Status(found[0][0]), found[0][1], found[0][2]
         if pruned and after < following - 1:
             if after >= 0:
-                detail = "These events were removed; read the request itself for the final answer."
-                raise Gone(detail, code="events_pruned")
+                raise refusals.events_pruned()
             events = rebuild(self._seen(request_id))
             return Slice(first=0, events=events, last=len(events) - 1, ended=True)
         if not status.terminal:

@@ -1,4 +1,4 @@
-"""Texts as the words that search knows: without case and accents, whatever the server's locale."""
+"""Texts as the words that search knows: without case and accents, whatever a server's locale."""
 
 from __future__ import annotations
 
@@ -31,11 +31,6 @@ def of(text: str) -> list[str]:
 async def apart(text: str) -> list[str]:
     """Return the same; long texts are taken apart off the loop."""
     return of(text) if len(text) < LONG else await asyncio.to_thread(of, text)
-
-
-def query(text: str) -> str:
-    """Return a `tsquery`: every word, each also as a beginning; nothing when there is no word."""
-    return " & ".join(f"'{word}':*" for word in dict.fromkeys(_words(text)))
 
 
 def _words(text: str) -> Iterator[str]:
