@@ -1,8 +1,8 @@
 """Group commit over all runs of a process: what they add is stored together, then made known.
 
 Flush at once when idle; what arrives meanwhile waits for the next flush, and flushes keep a small
-distance, larger on a slow disk, so that many answers share a commit. A number is given when it is written; readers are
-woken after the commit and never before.
+distance, larger on a slow disk, so that many answers share a commit. A number is given when it is
+written; readers are woken after the commit and never before.
 """
 
 from __future__ import annotations
