@@ -1,4 +1,4 @@
-"""Signing in in a real browser: at a real OpenID provider, with a token, and again after the end."""
+"""Signing in in a real browser: at an OpenID provider, with a token, and again after the end."""
 
 from __future__ import annotations
 
