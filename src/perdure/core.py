@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from perdure.accept import Acceptance
 from perdure.dispatch import Dispatch
 from perdure.errors import SettingsError
 from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
+from perdure.keyring import Keyring
 from perdure.ports import AcceptLimits, Agent, Bus, Queue, RunLimits, Store
 from perdure.reconcile import Reconciler
 from perdure.runner import Runner
@@ -46,6 +47,7 @@ class Core:
         self.store, self.bus, self.queue = store, bus, queue
         self.started_at = time.time()
         self.draining = False
+        self.keyring = Keyring(store, settings.auth)
         limits = _limits(settings, agents)
         self.dispatch = Dispatch(store, queue, limits.run)
         self.acceptance = self._acceptance(limits)
@@ -72,6 +74,8 @@ class Core:
         )
         self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
+        self.besides: list[Callable[[], Awaitable[None]]] = []
+        """What else to let go of in the end."""
         self._drained: asyncio.Task[None] | None = None
 
     def _acceptance(self, limits: AcceptLimits) -> Acceptance:
@@ -146,6 +150,8 @@ class Core:
         await self.bus.close()
         for agent in self.agents.values():
             await agent.handler.close()
+        for let_go in self.besides:
+            await let_go()
         await self.store.close()
 
 

@@ -131,7 +131,10 @@ class RequestStore(Protocol):
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
-        """Return a page, newest first, and the cursor of the next one; None = anyone's; no more."""
+        """Return a page, newest first, and the cursor of the next one (None = no more).
+
+        `user_id` None: everyone's.
+        """
 
     async def usage(self, since: float) -> list[Usage]:
         """Return what was asked from `since` (unix seconds) on, by person, agent and state."""

@@ -24,6 +24,7 @@ from perdure.core import Core
 from perdure.errors import PerdureError, SettingsError
 from perdure.ports import Agent
 from perdure.queues.celery import TASK, CeleryQueue, Echo
+from perdure.redaction import set_up_logging
 from perdure.runner import LEAVE_S
 from perdure.settings import Settings, load
 
@@ -170,11 +171,7 @@ def _connect(host: Host, echo: Echo) -> None:
 
 def run(settings: Settings, modules: Sequence[str] = ()) -> int:
     """Work until a signal says otherwise; return the exit code."""
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    set_up_logging(settings.log_level)
     for chatter in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(chatter).setLevel(logging.WARNING)  # two lines for each question
     app = make(settings, build_agents(settings, modules))

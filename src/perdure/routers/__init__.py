@@ -21,8 +21,10 @@ from perdure.routers import (
     openapi,
     problems,
     requests,
+    session,
     sockets,
     streams,
+    tokens,
     ui,
     v1,
     webhooks,
@@ -48,7 +50,7 @@ def include(app: FastAPI, *, with_ui: bool = True) -> None:
         app.include_router(module.router)
     app.include_router(ai_sdk.router)
     app.include_router(v1.router)
-    for module in (agents, admin, health, docs):
+    for module in (agents, admin, session, tokens, health, docs):
         app.include_router(module.router)
     app.include_router(ui.router() if with_ui and ui.is_built() else home.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from perdure.routers import shapes
 from perdure.routers.agents import VERSION
 from perdure.routers.given import Running
 from perdure.routers.problems import responses
+from perdure.routers.public import public
 from perdure.routers.streams import refuse_draining
 
 router = APIRouter(tags=["server"])
@@ -39,6 +40,7 @@ class _Metrics(PlainTextResponse):
 
 
 @router.get("/healthz", operation_id="getHealth", response_model=Health)
+@public
 async def healthz() -> Response:
     """Tell that the process is alive, whatever it can do."""
     return shapes.answer(Health())
@@ -47,6 +49,7 @@ async def healthz() -> Response:
 @router.get(
     "/readyz", operation_id="getReadiness", response_model=Readiness, responses=responses(503)
 )
+@public
 async def readyz(core: Running) -> Response:
     """Tell whether questions can be accepted now; 503 while draining or without the store."""
     refuse_draining(core)
@@ -56,6 +59,7 @@ async def readyz(core: Running) -> Response:
 @router.get(
     "/metrics", operation_id="getMetrics", response_class=_Metrics, responses=responses(503)
 )
+@public
 async def metrics(core: Running) -> Response:
     """Give the figures in Prometheus's text format."""
     counts = await core.store.counts()

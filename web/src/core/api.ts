@@ -20,6 +20,7 @@ export class CallError extends Error {
 
   /** Whether the same call may work by itself in a moment. */
   get passing(): boolean {
+    if (this.status === 401) return true; // once one has signed in again
     return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
   }
 }
