@@ -6,6 +6,7 @@ An adapter's packages are imported only when it is asked for: they come with an 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from perdure.buses.inprocess import InProcessBus
 from perdure.errors import SettingsError
 from perdure.model import JSON
-from perdure.ports import Bus, Queue, Store
+from perdure.ports import Bus, Queue, Store, Tracker
 from perdure.queues.inprocess import InProcessQueue
 from perdure.settings import Settings
 from perdure.stores.sqlite import SqliteStore
@@ -22,6 +23,7 @@ PACKAGES = {
     "postgres": {"asyncpg"},
     "redis": {"redis"},
     "celery": {"celery", "kombu", "redis"},
+    "databricks": {"databricks", "mlflow"},
 }
 """What each extra brings."""
 
@@ -68,6 +70,18 @@ def queue_of(settings: Settings) -> Queue:
         from perdure.queues.celery import CeleryQueue  # noqa: PLC0415  # its packages are extra
 
     return CeleryQueue(settings.broker_url, settings.prefix)
+
+
+def tracker_of(settings: Settings) -> Tracker | None:
+    """Return where the agents' traces are, or None."""
+    if not settings.mlflow.tracking_uri:
+        return None
+    with needing("databricks", "mlflow.tracking_uri"):
+        if importlib.util.find_spec("mlflow") is None:
+            raise ModuleNotFoundError(name="mlflow")
+    from perdure.trackers.mlflow import MlflowTracker  # noqa: PLC0415  # few deployments need it
+
+    return MlflowTracker(settings.mlflow.tracking_uri, settings.mlflow.timeout_s)
 
 
 async def look_at_database(settings: Settings) -> JSON:

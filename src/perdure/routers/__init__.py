@@ -22,6 +22,7 @@ from perdure.routers import (
     requests,
     sockets,
     streams,
+    traces,
     ui,
     v1,
     webhooks,
@@ -45,6 +46,7 @@ def include(app: FastAPI, *, with_ui: bool = True) -> None:
     app.router.redirect_slashes = False
     for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, webhooks):
         app.include_router(module.router)
+    app.include_router(traces.router)
     app.include_router(ai_sdk.router)
     app.include_router(v1.router)
     for module in (agents, health, docs):

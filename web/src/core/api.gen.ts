@@ -215,6 +215,8 @@ export interface paths {
         /**
          * Keep a verdict on an answer, named by its request or its trace
          * @description Keep a verdict on an answer, named by its request or its trace.
+         *
+         *     It goes on to where the agent's traces are, under the caller's name.
          */
         post: operations["logAssessment"];
         delete?: never;
@@ -411,6 +413,26 @@ export interface paths {
          *     `{error: <problem>}` and a close with 4000 + its HTTP status.
          */
         get: operations["streamRequest"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/requests/{request_id}/trace": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Return the steps that the agent recorded of an answer
+         * @description Return the steps that the agent recorded of an answer; large contents are cut.
+         */
+        get: operations["getTrace"];
         put?: never;
         post?: never;
         delete?: never;
@@ -874,6 +896,11 @@ export interface components {
              * @description Of a trace's page, with `{trace_id}` in it; empty = none.
              */
             trace_url: string;
+            /**
+             * Traces
+             * @description Whether `/api/requests/{id}/trace` has any.
+             */
+            traces: boolean;
             ui: components["schemas"]["Branding"];
             /** Version */
             version: string;
@@ -1285,11 +1312,102 @@ export interface components {
             trace_id: string | null;
         };
         /**
+         * Span
+         * @description One step that the agent recorded.
+         * @example {
+         *       "duration_ms": 812.5,
+         *       "id": "9c1b2d3e4f506172",
+         *       "inputs": "{\"question\": \"Why?\"}",
+         *       "kind": "AGENT",
+         *       "name": "answer",
+         *       "offset_ms": 0,
+         *       "outputs": "\"Because.\"",
+         *       "status": "OK",
+         *       "parent_id": null,
+         *       "error": null
+         *     }
+         */
+        Span: {
+            /** Duration Ms */
+            duration_ms: number | null;
+            /** Error */
+            error: string | null;
+            /** Id */
+            id: string;
+            /**
+             * Inputs
+             * @description JSON text, perhaps cut.
+             */
+            inputs: string | null;
+            /**
+             * Kind
+             * @description `AGENT`, `TOOL`, `CHAT_MODEL` …, as the agent says.
+             */
+            kind: string;
+            /** Name */
+            name: string;
+            /**
+             * Offset Ms
+             * @description Its start, after that of the first one.
+             */
+            offset_ms: number;
+            /**
+             * Outputs
+             * @description JSON text, perhaps cut.
+             */
+            outputs: string | null;
+            /** Parent Id */
+            parent_id: string | null;
+            /**
+             * Status
+             * @description `OK`, `ERROR`, `UNSET`.
+             */
+            status: string;
+        };
+        /**
          * Status
          * @description A request's state.
          * @enum {string}
          */
         Status: "queued" | "streaming" | "completed" | "failed" | "cancelled";
+        /**
+         * Trace
+         * @description The agent's own record of an answer.
+         * @example {
+         *       "duration_ms": 812,
+         *       "spans": [],
+         *       "spans_left_out": 0,
+         *       "started_at": "2026-11-23T09:00:00.120000Z",
+         *       "state": "OK",
+         *       "trace_id": "tr-5f0e4b8a",
+         *       "link": null
+         *     }
+         */
+        Trace: {
+            /** Duration Ms */
+            duration_ms: number | null;
+            /**
+             * Link
+             * @description Its page at the tracking server.
+             */
+            link: string | null;
+            /** Spans */
+            spans: components["schemas"]["Span"][];
+            /**
+             * Spans Left Out
+             * @description Spans over the number that is shown.
+             */
+            spans_left_out: number;
+            /**
+             * Started At
+             * Format: date-time
+             */
+            started_at: string;
+            /** State */
+            state: string;
+            /** Trace Id */
+            trace_id: string;
+        };
         /**
          * Webhook
          * @description A notice of a request's end.
@@ -1380,7 +1498,9 @@ export type Readiness = components['schemas']['Readiness'];
 export type RequestError = components['schemas']['RequestError'];
 export type RequestPage = components['schemas']['RequestPage'];
 export type RequestStatus = components['schemas']['RequestStatus'];
+export type Span = components['schemas']['Span'];
 export type Status = components['schemas']['Status'];
+export type Trace = components['schemas']['Trace'];
 export type Webhook = components['schemas']['Webhook'];
 export type Webhooks = components['schemas']['Webhooks'];
 export type $defs = Record<string, never>;
@@ -3828,6 +3948,101 @@ export interface operations {
             };
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getTrace: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `resp_…` */
+                request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Trace"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
                 headers: {
                     [name: string]: unknown;
                 };
