@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 LITELLM = TOOLS / "litellm"
+MLFLOW = TOOLS / "mlflow"
 OPENAI_1 = TOOLS / "openai-1"
 REQUIREMENTS = ROOT / "requirements"
 PYTHON_MIN = (3, 11)
@@ -45,6 +46,7 @@ def main(parts: list[str]) -> int:
         "dev": prepare_dev,
         "web": prepare_web,
         "litellm": prepare_litellm,
+        "mlflow": prepare_mlflow,
         "clients": prepare_clients,
         "browser": prepare_browser,
     }
@@ -112,24 +114,29 @@ def prepare_web() -> None:
 
 def prepare_litellm() -> None:
     """Make `.tools/litellm`: a real OpenAI-compatible server, in an environment of its own."""
+    prepare_tool(LITELLM)
+
+
+def prepare_mlflow() -> None:
+    """Make `.tools/mlflow`: real servers of agents and traces, in an environment of their own."""
+    prepare_tool(MLFLOW)
+
+
+def prepare_tool(venv: Path) -> None:
+    """Install a set of pinned packages into an environment of its own, named as the set is."""
     ensure_venv()
-    with stamped(LITELLM, "litellm", digest("litellm.txt")) as missing:
+    requirements = f"{venv.name}.txt"
+    with stamped(venv, venv.name, digest(requirements)) as missing:
         if missing:
-            say("installing requirements/litellm.txt into .tools/litellm")
-            shutil.rmtree(LITELLM, ignore_errors=True)
-            run(sys.executable, "-m", "venv", "--without-pip", str(LITELLM))
-            install(LITELLM, "litellm.txt")
+            say(f"installing requirements/{requirements} into .tools/{venv.name}")
+            shutil.rmtree(venv, ignore_errors=True)
+            run(sys.executable, "-m", "venv", "--without-pip", str(venv))
+            install(venv, requirements)
 
 
 def prepare_clients() -> None:
     """Make `.tools/openai-1` and `node_modules` of tests: stock clients, an OpenID provider."""
-    ensure_venv()
-    with stamped(OPENAI_1, "openai-1", digest("openai-1.txt")) as missing:
-        if missing:
-            say("installing requirements/openai-1.txt into .tools/openai-1")
-            shutil.rmtree(OPENAI_1, ignore_errors=True)
-            run(sys.executable, "-m", "venv", "--without-pip", str(OPENAI_1))
-            install(OPENAI_1, "openai-1.txt")
+    prepare_tool(OPENAI_1)
     with stamped(TOOLS, "clients", digest("../tests/clients/package-lock.json")) as missing:
         if missing:
             say("installing tests/clients/package-lock.json with npm")

@@ -27,6 +27,7 @@ from perdure.ports import (
     Store,
     Topic,
 )
+from perdure.user_tokens import UserToken, UserTokens, acts
 
 POSITIONS_AGE_S = 1.0
 
@@ -59,6 +60,7 @@ class Question(msgspec.Struct, kw_only=True):
     transient: bool = False
     client_chat_id: str | None = None
     any_agent: bool = False
+    user_token: UserToken | None = None
 
 
 class Acceptance:
@@ -74,6 +76,7 @@ class Acceptance:
     Attributes:
         draining: refuse questions, the process is about to stop.
         notify: whether ends are told by webhook.
+        user_tokens: where people's own tokens wait for runs of this process; None = there are none.
 
     """
 
@@ -90,6 +93,7 @@ class Acceptance:
     ) -> None:
         self.draining = False
         self.notify = False
+        self.user_tokens: UserTokens | None = None
         self._store = store
         self._bus = bus
         self._dispatch = dispatch
@@ -140,9 +144,11 @@ class Acceptance:
             client_chat_id=question.client_chat_id,
             any_agent=question.any_agent,
         )
-        return await self._accept(new)
+        return await self._accept(new, question.user_token)
 
-    async def again(self, request_id: str, user_id: str) -> Accepted:
+    async def again(
+        self, request_id: str, user_id: str, user_token: UserToken | None = None
+    ) -> Accepted:
         """Ask the question of an ended request once more: a sibling answer.
 
         Raises:
@@ -158,7 +164,7 @@ class Acceptance:
             raise Invalid(detail, code="unknown_agent")
         new = self._new(user_id, before.chat_id, before.agent_id, before.metadata, before.params)
         again = msgspec.structs.replace(new, answers=before.user_message_id, any_agent=True)
-        return await self._accept(again)
+        return await self._accept(again, user_token)
 
     async def cancel(self, request_id: str, user_id: str) -> Request:
         """End a request as cancelled unless it has ended; return the state that won."""
@@ -241,19 +247,38 @@ class Acceptance:
             self._positions_at = now
         return self._positions.get(request.id)
 
-    async def _accept(self, new: NewRequest) -> Accepted:
+    async def _accept(self, new: NewRequest, user_token: UserToken | None) -> Accepted:
         if self.draining:
             detail = "The server is restarting; send it again in a moment."
             raise Unavailable(detail, code="draining")
-        accepted = await self._store.accept(new)
+        accepted = await self._store_with(user_token, new)
         await self._stopped(accepted.interrupted, new.user_id)
         await self._dispatch.deliver(accepted.admitted)
+        return accepted
+
+    async def _store_with(self, user_token: UserToken | None, new: NewRequest) -> Accepted:
+        """Store a request; the person's token is at hand before anybody can run it."""
+        agent, tokens = self._agents.get(new.agent_id), self.user_tokens
+        if user_token is None or tokens is None or agent is None or not acts(agent.handler):
+            return await self._store.accept(new)
+        tokens.keep(new.id, user_token)
+        try:
+            accepted = await self._store.accept(new)
+        except BaseException:
+            tokens.drop(new.id)
+            raise
+        if accepted.replayed:
+            tokens.drop(new.id)
+            if not accepted.request.status.terminal:
+                tokens.keep(accepted.request.id, user_token)
         return accepted
 
     async def _stopped(self, request_ids: Sequence[str], user_id: str) -> None:
         """Tell workers to close, readers to look, and the queue that there is room."""
         topics = [Topic.chats(user_id)]
         for request_id in request_ids:
+            if self.user_tokens is not None:
+                self.user_tokens.drop(request_id)
             topics += [Topic.stop(request_id), Topic.events(request_id)]
         await self._bus.publish(topics)
         if request_ids:

@@ -6,6 +6,7 @@ An adapter's packages are imported only when it is asked for: they come with an 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from perdure.buses.inprocess import InProcessBus
 from perdure.errors import SettingsError
 from perdure.logins import Provider
 from perdure.model import JSON
-from perdure.ports import Bus, Queue, Store
+from perdure.ports import Bus, Queue, Store, Tracker
 from perdure.queues.inprocess import InProcessQueue
 from perdure.rates import Rates
 from perdure.settings import Settings
@@ -29,6 +30,7 @@ PACKAGES = {
     "redis": {"redis"},
     "celery": {"celery", "kombu", "redis"},
     "oidc": {"authlib", "httpx", "joserfc"},
+    "databricks": {"databricks", "mlflow"},
 }
 """What each extra brings."""
 
@@ -110,6 +112,18 @@ def rates_of(settings: Settings) -> Rates | None:
             key_prefix=f"{settings.prefix}:rates",
         )
     return Rates(settings.limits, storage)
+
+
+def tracker_of(settings: Settings) -> Tracker | None:
+    """Return where the agents' traces are, or None."""
+    if not settings.mlflow.tracking_uri:
+        return None
+    with needing("databricks", "mlflow.tracking_uri"):
+        if importlib.util.find_spec("mlflow") is None:
+            raise ModuleNotFoundError(name="mlflow")
+    from perdure.trackers.mlflow import MlflowTracker  # noqa: PLC0415  # few deployments need it
+
+    return MlflowTracker(settings.mlflow.tracking_uri, settings.mlflow.timeout_s)
 
 
 async def look_at_database(settings: Settings) -> JSON:

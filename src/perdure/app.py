@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from perdure.core import Core
 from perdure.errors import SettingsError
 from perdure.handlers import guide, python
 from perdure.handlers.anthropic import AnthropicHandler
+from perdure.handlers.databricks import Credentials, DatabricksHandler, GenieHandler
 from perdure.handlers.guide import GuideHandler
 from perdure.handlers.openai import OpenAIHandler
 from perdure.handlers.python import PythonHandler
@@ -77,6 +79,7 @@ def build_core(settings: Settings, agents: Agents, *, worker: bool = False) -> C
         adapters.queue_of(settings),
         adapters.bus_of(settings),
         lease_store=adapters.lease_store_of(settings) if runs_here and not settings.alone else None,
+        tracker=None if worker else adapters.tracker_of(settings),
     )
 
 
@@ -150,13 +153,13 @@ def _recovery(
     agent_id: str, wanted: AgentSettings, handler: Handler
 ) -> Literal["restart", "continue", "fail"]:
     """Return the policy: who can go on without being told how does, unless told otherwise."""
-    able = wanted.upstream_background or (wanted.handler == "python" and handler.can_continue)
+    able = handler.can_continue and wanted.handler in ("responses", "databricks", "python")
     if able and "recovery" not in wanted.model_fields_set:
         return "continue"
     if wanted.recovery == "continue" and not handler.can_continue:
         detail = (
             f"agents.{agent_id}: recovery = continue needs continue_style (handler openai), "
-            "upstream_background (handler responses), or an agent that says it continues."
+            "upstream_background (handler responses), a Genie space, or an agent that says it does."
         )
         raise SettingsError(detail)
     return wanted.recovery
@@ -181,6 +184,31 @@ def _anthropic(agent_id: str, wanted: AgentSettings) -> _Made:
     return AnthropicHandler(*_server(agent_id, wanted)), agent_id, "", ()
 
 
+def _databricks(agent_id: str, wanted: AgentSettings) -> _Made:
+    if bool(wanted.endpoint) == bool(wanted.genie_space):
+        detail = f"agents.{agent_id}: the handler databricks needs endpoint, or genie_space."
+        raise SettingsError(detail)
+    with adapters.needing("databricks", f"agents.{agent_id}"):
+        importlib.import_module("databricks.sdk")
+    host = wanted.base_url or ("" if wanted.profile else os.environ.get("DATABRICKS_HOST", ""))
+    credentials = Credentials(host, wanted.profile, _key(agent_id, wanted))
+    if wanted.genie_space:
+        own = wanted.on_behalf_of == "always"
+        genie = GenieHandler(
+            wanted.genie_space, credentials, on_behalf_of_user=own, headers=wanted.headers
+        )
+        return genie, agent_id, "", ()
+    handler = DatabricksHandler(
+        wanted.endpoint,
+        credentials,
+        on_behalf_of=wanted.on_behalf_of,
+        return_trace=wanted.return_trace,
+        headers=wanted.headers,
+        params=wanted.params,
+    )
+    return handler, agent_id, "", ()
+
+
 def _server(
     agent_id: str, wanted: AgentSettings
 ) -> tuple[str, str, str | None, Mapping[str, str], Mapping[str, Any]]:
@@ -188,11 +216,17 @@ def _server(
     if not wanted.base_url or not wanted.model:
         detail = f"agents.{agent_id}: the handler {wanted.handler} needs base_url and model."
         raise SettingsError(detail)
+    key = _key(agent_id, wanted)
+    return wanted.base_url, wanted.model, key, wanted.headers, wanted.params
+
+
+def _key(agent_id: str, wanted: AgentSettings) -> str | None:
+    """Return the key that a variable holds, None where no variable is named."""
     key = os.environ.get(wanted.api_key_env) if wanted.api_key_env else None
     if wanted.api_key_env and not key:
         detail = f"agents.{agent_id}: the variable {wanted.api_key_env} (api_key_env) is not set."
         raise SettingsError(detail)
-    return wanted.base_url, wanted.model, key, wanted.headers, wanted.params
+    return key
 
 
 def _python(agent_id: str, wanted: AgentSettings) -> _Made:
@@ -218,6 +252,7 @@ _HANDLERS: Mapping[str, Callable[[str, AgentSettings], _Made]] = {
     "openai": _openai,
     "responses": _responses,
     "anthropic": _anthropic,
+    "databricks": _databricks,
     "python": _python,
     "guide": _guide,
 }

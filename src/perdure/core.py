@@ -12,11 +12,13 @@ from perdure.errors import SettingsError
 from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
 from perdure.keyring import Keyring
-from perdure.ports import AcceptLimits, Agent, Bus, Queue, RunLimits, Store
+from perdure.ports import AcceptLimits, Agent, Bus, Queue, RunLimits, Store, Tracker
 from perdure.reconcile import Reconciler
 from perdure.runner import Runner
 from perdure.settings import Settings
 from perdure.tail import Tails
+from perdure.user_tokens import acts, forbid_core_dumps
+from perdure.verdicts import Verdicts
 from perdure.webhooks import Delivery
 
 
@@ -28,6 +30,7 @@ class Core:
         agents: by id, at least one; the first is the default unless the settings name another.
         store, queue, bus: the adapters.
         lease_store: the store once more, for a thread that renews leases; None = the loop does.
+        tracker: where the agents' traces are; None = nowhere.
 
     """
 
@@ -40,7 +43,10 @@ class Core:
         bus: Bus,
         *,
         lease_store: Store | None = None,
+        tracker: Tracker | None = None,
     ) -> None:
+        self.tracker = tracker
+        self.verdicts = Verdicts(tracker) if tracker is not None else None
         self.settings = settings
         self.agents = agents
         self.default_agent_id = _default(settings, agents)
@@ -72,6 +78,8 @@ class Core:
             retention=settings.retention,
             every_s=settings.reap_s,
         )
+        if not settings.has_workers:  # they are in other processes, which no token reaches
+            self.acceptance.user_tokens = self.runner.user_tokens
         self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
         self.besides: list[Callable[[], Awaitable[None]]] = []
@@ -107,6 +115,8 @@ class Core:
         Where this process owns the store alone, whatever is streaming there belongs to nobody;
         in a shared one only a lapsed lease says so.
         """
+        if any(acts(agent.handler) for agent in self.agents.values()):
+            forbid_core_dumps()
         await self.store.open()
         await self.bus.open()
         await self.queue.open()
@@ -144,6 +154,8 @@ class Core:
             await self.heartbeat.close()
         await self.reconciler.close()
         await self.webhooks.close()
+        if self.verdicts is not None:
+            await self.verdicts.close()
         await self.journal.close()
         await self.tails.close()
         await self.queue.close()

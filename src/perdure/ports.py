@@ -26,7 +26,9 @@ from perdure.records import (
     RunLimits,
     Slice,
     Topic,
+    Trace,
 )
+from perdure.user_tokens import UserToken
 
 __all__ = [
     "AcceptLimits",
@@ -50,6 +52,7 @@ __all__ = [
     "Stoppable",
     "Store",
     "Topic",
+    "Tracker",
     "Verdict",
 ]
 
@@ -329,7 +332,8 @@ class Call(msgspec.Struct, frozen=True):
     when the answer begins anew. `params` are the caller's own (tools, instructions …), as in
     `Request.params`. `upstream` is the last `Marked.position` of an attempt to be continued.
     `put` takes a delta as if it were yielded, but without a turn of the event loop, and tells
-    whether it may be called again before the handler has yielded once more.
+    whether it may be called again before the handler has yielded once more. `user_token` is the
+    person's own, where it came with the question and this process still has it.
     """
 
     request_id: str
@@ -344,6 +348,7 @@ class Call(msgspec.Struct, frozen=True):
     items: Sequence[JSON] = ()
     params: Mapping[str, Any] = {}
     upstream: JSON | None = None
+    user_token: UserToken | None = None
 
 
 class Handler(Protocol):
@@ -369,6 +374,19 @@ class Stoppable(Protocol):
 
     async def stop(self, position: JSON) -> None:
         """End the run at `Marked.position`: nobody wants its answer any more. Never raises."""
+
+
+class Tracker(Protocol):
+    """Where agents keep the traces of their answers; nothing that matters waits for it."""
+
+    async def trace(self, trace_id: str) -> Trace:
+        """Return one; raises `NotFound` (`trace_not_found`), `Unavailable`."""
+
+    async def tell(self, verdict: Feedback, author: str) -> None:
+        """Put a verdict beside its trace; a later one of the same author and name replaces it."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
 
 
 class Agent(msgspec.Struct, kw_only=True, frozen=True):

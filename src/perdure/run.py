@@ -14,6 +14,7 @@ from perdure.fold import fold
 from perdure.model import JSON, Failure, Status
 from perdure.ports import Agent, Append, Call, Claim
 from perdure.talk import as_items, as_messages
+from perdure.user_tokens import UserToken
 
 T = TypeVar("T")
 
@@ -143,7 +144,7 @@ class Run:
         self.builder.has_deltas = False
         self.partial = self.builder.text() if continued else ""
 
-    def open(self) -> AsyncGenerator[Delta, None]:
+    def open(self, user_token: UserToken | None = None) -> AsyncGenerator[Delta, None]:
         """Ask the agent."""
         request = self.claim.request
         call = Call(
@@ -159,6 +160,7 @@ class Run:
             items=as_items(self.claim.messages),
             params=request.params,
             upstream=self.position if self.continuing else None,
+            user_token=user_token,
         )
         return self.agent.handler.stream(call)
 

@@ -26,6 +26,7 @@ from perdure.journal import Journal
 from perdure.model import Failure, Status
 from perdure.ports import Agent, Bus, Call, RequestStore, Stoppable, Topic
 from perdure.run import Run, goes_on
+from perdure.user_tokens import UserTokens
 
 log = logging.getLogger("perdure.runner")
 
@@ -76,6 +77,7 @@ class Runner:
     ) -> None:
         self.worker_id = f"worker-{random.getrandbits(48):012x}"
         self.runs: dict[str, Run] = {}
+        self.user_tokens = UserTokens()
         self._tasks: set[asyncio.Task[None]] = set()
         self._store = store
         self._journal = journal
@@ -166,6 +168,7 @@ class Runner:
             if self.runs.get(request_id) is run:
                 # Else it was taken over, and a later run of the same request is under way.
                 del self.runs[request_id]
+                self.user_tokens.drop(request_id)
             await self._bus.publish([Topic.chats(claim.request.user_id)])
 
     async def _answer(self, run: Run) -> None:
@@ -263,7 +266,8 @@ class Runner:
         """Ask the agent once; raise unless it finished its answer."""
         run.touched, run.asking = time.monotonic(), True
         try:
-            async with aclosing(run.open()) as deltas:
+            user_token = self.user_tokens.of(run.request_id)
+            async with aclosing(run.open(user_token)) as deltas:
                 finished = await self._record(run, deltas)
         finally:
             run.asking = False

@@ -213,21 +213,42 @@ class Webhooks(Section):
         return self.secret.split()
 
 
+class Mlflow(Section):
+    """Where the agents' traces are: people's verdicts go there, and the page shows them."""
+
+    tracking_uri: str = Field(
+        default="", description="`databricks`, `http://…`, `sqlite:///…`; empty = nowhere."
+    )
+    timeout_s: Seconds = Field(default=20, description="Length of one call.")
+
+
 class AgentSettings(Section):
     """One agent: which handler, where, how patient."""
 
-    handler: Literal["openai", "responses", "anthropic", "python", "guide"] = Field(
+    handler: Literal["openai", "responses", "anthropic", "databricks", "python", "guide"] = Field(
         default="openai", description="The dialect."
     )
     name: str = Field(default="", description="Shown name; the id when empty.")
     description: str = Field(default="", description="One sentence for the agent picker.")
     examples: Strings = Field(default=[], description="Example questions.")
-    base_url: str = Field(default="", description="The agent's server, up to `/v1`.")
+    base_url: str = Field(
+        default="", description="The agent's server, up to `/v1`; `databricks`: the workspace."
+    )
     model: str = Field(default="", description="The model's name there.")
     api_key_env: str = Field(default="", description="The variable that holds the key.")
     headers: dict[str, str] = Field(default={}, description="Further request headers.")
     params: dict[str, Any] = Field(
         default={}, description="Further body keys (temperature …); they win over a caller's."
+    )
+    endpoint: str = Field(default="", description="`databricks`: name of the serving endpoint.")
+    genie_space: str = Field(default="", description="`databricks`: a Genie space's id instead.")
+    profile: str = Field(default="", description="`databricks`: profile of `~/.databrickscfg`.")
+    on_behalf_of: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="`databricks`: with the person's own token; `auto`: where it is wanted.",
+    )
+    return_trace: bool = Field(
+        default=True, description="`databricks`: ask the agent for its trace's id."
     )
     module: str = Field(default="", description="`python`: `package.module:function`.")
     words_per_s: Seconds = Field(default=12.0, description="`guide`: its reading pace.")

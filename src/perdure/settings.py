@@ -16,6 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -28,6 +29,7 @@ from perdure.sections import (
     Auth,
     DatabaseSettings,
     Limits,
+    Mlflow,
     Retention,
     Seconds,
     SecondsOrNever,
@@ -41,6 +43,7 @@ __all__ = [
     "Auth",
     "DatabaseSettings",
     "Limits",
+    "Mlflow",
     "Retention",
     "Settings",
     "Ui",
@@ -117,6 +120,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     worker: Worker = Worker()
     webhooks: Webhooks = Webhooks()
+    mlflow: Mlflow = Mlflow()
     agents: dict[str, AgentSettings] = {}
 
     @property
@@ -185,9 +189,16 @@ def _from_file(path: Path) -> type[Settings]:
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             del dotenv_settings, file_secret_settings
             file = TomlConfigSettingsSource(settings_cls, toml_file=path)
-            return (init_settings, env_settings, file)
+            platform = InitSettingsSource(settings_cls, init_kwargs=_platform())
+            return (init_settings, env_settings, file, platform)
 
     return Configured
+
+
+def _platform() -> dict[str, Any]:
+    """Return what the platform prescribes, below all that people set: Databricks Apps' port."""
+    port = os.environ.get("DATABRICKS_APP_PORT")
+    return {"host": "0.0.0.0", "port": port} if port else {}  # noqa: S104  # behind its proxy
 
 
 def _refuse_unknown_variables() -> None:
@@ -248,6 +259,8 @@ def _check(settings: Settings) -> None:
     if settings.alone and settings.bus_url not in ("", "inprocess://"):
         detail = "bus_url: with SQLite there is nobody else to wake; leave it empty."
         raise SettingsError(detail)
+    if settings.has_workers:
+        _check_workers(settings)
     if settings.webhooks.url:
         _check_webhooks(settings.webhooks)
     loopback = settings.host in ("localhost", "::1") or settings.host.startswith("127.")
@@ -263,6 +276,17 @@ def _check(settings: Settings) -> None:
     ):
         detail = "auth.mode is oidc: auth.oidc.issuer (a URL) and auth.oidc.client_id are needed."
         raise SettingsError(detail)
+
+
+def _check_workers(settings: Settings) -> None:
+    """Refuse agents that need what never reaches a worker."""
+    for agent_id, agent in settings.agents.items():
+        if agent.handler == "databricks" and agent.on_behalf_of == "always":
+            detail = (
+                f"agents.{agent_id}: on_behalf_of = always needs answers in the server's own "
+                "process: people's tokens never go through a queue. Use queue_url = inprocess://"
+            )
+            raise SettingsError(detail)
 
 
 def _check_webhooks(webhooks: Webhooks) -> None:

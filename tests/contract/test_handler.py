@@ -14,6 +14,7 @@ import pytest
 from perdure.deltas import Delta, Finish, Text, Usage
 from perdure.errors import AnswerError
 from perdure.handlers.anthropic import AnthropicHandler
+from perdure.handlers.databricks import Credentials, DatabricksHandler
 from perdure.handlers.openai import OpenAIHandler
 from perdure.handlers.python import PythonHandler
 from perdure.handlers.responses import ResponsesHandler
@@ -68,6 +69,10 @@ class FarFrames(FarUpstream):
     def frames(self, pieces: int, *last: Any, **more: Any) -> Handler:
         first, said, _ = FRAMES[self.dialect]
         script = {"frames": [first, *(said(n) for n in range(pieces)), *last], **more}
+        if self.dialect == "databricks":
+            host = self.upstream.url.removesuffix("/v1")
+            credentials = Credentials(host, token="dapi-of-the-test")
+            return DatabricksHandler("demo", credentials, params={"model": json.dumps(script)})
         if self.dialect == "responses":
             return ResponsesHandler(self.upstream.url, json.dumps(script))
         return AnthropicHandler(self.upstream.url, json.dumps(script))
@@ -87,6 +92,11 @@ FRAMES: dict[str, tuple[Any, Callable[[int], Any], list[Any]]] = {
         {"type": "response.created", "response": {"id": "resp_up"}},
         lambda n: {"type": "response.output_text.delta", "item_id": "m", "delta": f"w{n} "},
         [{"type": "response.completed", "response": {"id": "resp_up", "output": []}}],
+    ),
+    "databricks": (
+        {"type": "agent.begins", "custom_outputs": {}},
+        lambda n: {"type": "response.output_text.delta", "item_id": "m", "delta": f"w{n} "},
+        ["[DONE]"],
     ),
     "anthropic": (
         {"type": "message_start", "message": {"usage": {"input_tokens": 1}}},
@@ -155,6 +165,7 @@ ADAPTERS: dict[str, Callable[[], Far]] = {
     "openai": FarUpstream,
     "responses": lambda: FarFrames("responses"),
     "anthropic": lambda: FarFrames("anthropic"),
+    "databricks": lambda: FarFrames("databricks"),
     "python": lambda: FarFunction("async generator"),
     "python in a thread": lambda: FarFunction("generator"),
 }

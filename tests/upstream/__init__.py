@@ -49,7 +49,8 @@ optional; unknown ones are answered with a 400. `*_at: n` means: instead of chun
 | `content_type` | of a streamed answer |
 | `framing` | `"chunked"` (default), `"length"` or `"close"` |
 
-`/v1/responses` and `/v1/messages` are there for scripts with `frames`, which know their dialect.
+`/v1/responses`, `/v1/messages` and `…/invocations` are there for scripts with `frames`, which know
+their dialect.
 
 Chunk n's text is `word(n, script)`, e.g. `w7 `, so loss, doubling and disorder show; the whole text
 is `text_of(script)`. A last message of role assistant is continued after the words it holds.

@@ -50,6 +50,7 @@ class Upstream:
     def __init__(self, port: int = 0) -> None:
         self.calls: list[Call] = []
         self.connections = 0
+        self.open: set[Connection] = set()
         self.seen: Counter[str] = Counter()
         self.answers: dict[str, str] = {}
         self._changed = threading.Condition()
@@ -108,10 +109,13 @@ class Upstream:
 
     async def _end(self) -> None:
         self._listener.close()
+        for connection in self.open:
+            connection.transport.abort()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # sockets close in the loop's next turn
 
 
 class Connection(asyncio.Protocol):
@@ -135,6 +139,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        self.upstream.open.add(self)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -147,6 +152,7 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.upstream.open.discard(self)
         self.lost("client")
 
     def pause_writing(self) -> None:
@@ -192,7 +198,7 @@ class Connection(asyncio.Protocol):
             self.send_json(200, await self._log(query))
         elif path.endswith("/models"):
             self.send_json(200, {"object": "list", "data": [{"id": "demo", "object": "model"}]})
-        elif path.endswith(("/chat/completions", "/responses", "/messages")):
+        elif path.endswith(("/chat/completions", "/responses", "/messages", "/invocations")):
             await self._complete(path)
         else:
             self.send_json(404, {"detail": f"no route {urlsplit(path).path}"})

@@ -25,6 +25,8 @@ db = typer.Typer(
 app.add_typer(db, name="db")
 hooks = typer.Typer(help="Look after webhooks that tell the end of answers.", no_args_is_help=True)
 app.add_typer(hooks, name="webhooks")
+starters = typer.Typer(help="Write a folder that is ready to be deployed.", no_args_is_help=True)
+app.add_typer(starters, name="init")
 
 
 keys = typer.Typer(help="Look after the tokens that programs show.", no_args_is_help=True)
@@ -236,6 +238,29 @@ def settings_table() -> None:
     from perdure.cli import settings_page
 
     print(settings_page.table())
+
+
+@starters.callback()
+def init() -> None:
+    """Write a folder that is ready to be deployed."""
+
+
+@starters.command("databricks")
+def databricks(
+    folder: Annotated[Path, typer.Argument(help="Where to.")] = Path("perdure-app"),
+    endpoint: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A serving endpoint to ask; repeatable."),
+    ] = None,
+    config: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="FILE", help="A template's agents.json or app.json."),
+    ] = None,
+) -> None:
+    """Databricks Apps, with Lakebase: app.yaml, a bundle, the settings."""
+    from perdure.cli import starting
+
+    raise typer.Exit(starting.databricks(folder, endpoint or [], config or []))
 
 
 @hooks.command("list")

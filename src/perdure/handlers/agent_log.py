@@ -47,6 +47,7 @@ class AgentLog:
         self.number: int = position.get("sequence_number", -1)
         self.finish: Finish | None = None
         self._told: dict[str, int] = dict(position.get("told", {}))
+        self._begun = bool(self._told)
         self._names: dict[str, JSON] = {}
         self._secrets = secrets
         self._whole_calls = whole_calls
@@ -59,7 +60,7 @@ class AgentLog:
     @property
     def begun(self) -> bool:
         """Whether anything was said."""
-        return bool(self._told)
+        return self._begun
 
     def read(self, data: bytes) -> list[Plain]:
         """Return what an event says. Raises `UpstreamError` for failures and garbage."""
@@ -108,6 +109,7 @@ class AgentLog:
         elif kind == "response.output_item.done":
             yield from self._item(event["item"], _key(event))
         elif kind == "response.output_text.annotation.added":
+            self._tell(_annotations(_key(event)))
             yield Annotation(event["annotation"])
         elif kind.endswith(".delta"):
             yield from self._delta(kind.removeprefix("response.").removesuffix(".delta"), event)
@@ -119,72 +121,96 @@ class AgentLog:
         if kind == "function_call_arguments":
             yield from self._arguments(key, text)
         elif kind in ("output_text", "refusal", *REASONING):
-            self._tell(key, text)
+            self._tell(key, len(text))
             yield STREAMED.get(kind, Reasoning)(text, key)
 
     def _arguments(self, key: str, text: str) -> Iterator[Plain]:
         call = self._names.get(key)
         if not self._whole_calls and call is not None:
             yield ToolCall(key, text, call.get("name", ""), call.get("call_id", ""))
-            self._tell(key, text)
+            self._tell(key, len(text))
 
     def _item(self, item: JSON, key: str = "") -> Iterator[Plain]:
         """Yield what of a finished item was not told yet."""
-        key = item.get("id") or key or item.get("call_id") or ""
+        key = item.get("id") or key or _call_key(item)
         yield from self._ITEMS.get(item.get("type", ""), _nothing)(self, item, key)
+        if not key:  # another one without any name may follow
+            self._told.pop(key, None)
 
     def _message(self, item: JSON, key: str) -> Iterator[Plain]:
         if item.get("role", "assistant") != "assistant":
             return  # some servers repeat the input
-        fresh = key not in self._told
+        told = self._told.get(key, 0)
         for part in item.get("content") or ():
             text = part.get("text") or part.get("refusal") or ""
             made = Refusal if part.get("type") == "refusal" else Text
-            yield from self._rest(key, text, made)
-            for annotation in part.get("annotations") or () if fresh else ():
+            yield from self._rest(key, text[told:], made)
+            told = max(0, told - len(text))
+            for annotation in self._new_annotations(part, key):
                 yield Annotation(annotation)
+
+    def _new_annotations(self, part: JSON, key: str) -> list[JSON]:
+        """Return those that were not told yet, by events of their own or with the item."""
+        name = _annotations(key)
+        fresh = list(part.get("annotations") or ())[self._told.get(name, 0) :]
+        if fresh:
+            self._tell(name, len(fresh))
+        return fresh
 
     def _reasoning(self, item: JSON, key: str) -> Iterator[Plain]:
         if key not in self._told:
             pieces = item.get("summary") or item.get("content") or ()
-            yield from self._rest(
-                key, "".join(piece.get("text", "") for piece in pieces), Reasoning
-            )
+            text = "".join(piece.get("text", "") for piece in pieces)
+            yield from self._rest(key, text, Reasoning)
 
-    def _rest(self, key: str, text: str, made: Callable[..., Plain]) -> Iterator[Plain]:
-        rest = text[self._told.get(key, 0) :]
+    def _rest(self, key: str, rest: str, made: Callable[..., Plain]) -> Iterator[Plain]:
         if rest:
-            self._tell(key, rest)
+            self._tell(key, len(rest))
             yield made(rest, key)
 
     def _call(self, item: JSON, key: str) -> Iterator[Plain]:
         arguments = item.get("arguments") or ""
         told = self._told.get(key, -1)
         if told < 0 or arguments[told:]:
-            self._told[key] = len(arguments)
             rest = arguments[max(told, 0) :]
+            self._tell(key, len(rest))
             yield ToolCall(key, rest, item["name"], item.get("call_id") or "")
 
     def _result(self, item: JSON, key: str) -> Iterator[Plain]:
         if key not in self._told:
             output = item.get("output")
             text = output if isinstance(output, str) else msgspec.json.encode(output).decode()
-            self._told[key] = len(text)
+            self._tell(key, len(text))
             yield ToolResult(item.get("call_id") or "", text)
+
+    def _approval(self, item: JSON, key: str) -> Iterator[Plain]:
+        """A tool waits for a person's consent: shown as a call, so that it can be answered."""
+        if key not in self._told:
+            self._tell(key)
+            yield ToolCall(key, item.get("arguments") or "", item["name"], item.get("id") or key)
+
+    def _consent(self, item: JSON, key: str) -> Iterator[Plain]:
+        if key not in self._told:
+            self._tell(key)
+            said = "approved" if item.get("approve") else "declined"
+            yield ToolResult(item.get("approval_request_id") or "", said)
 
     def _end(self, response: JSON) -> Iterator[Plain]:
         yield from _usage(response.get("usage"))
         reason = (response.get("incomplete_details") or {}).get("reason")
         self.finish = Finish(CUT.get(reason or "", "length" if reason else "stop"))
 
-    def _tell(self, key: str, text: str) -> None:
-        self._told[key] = self._told.get(key, 0) + len(text)
+    def _tell(self, key: str, size: int = 1) -> None:
+        self._begun = True
+        self._told[key] = self._told.get(key, 0) + size
 
     _ITEMS: ClassVar[Mapping[str, Callable[[AgentLog, JSON, str], Iterator[Plain]]]] = {
         "message": _message,
         "reasoning": _reasoning,
         "function_call": _call,
         "function_call_output": _result,
+        "mcp_approval_request": _approval,
+        "mcp_approval_response": _consent,
     }
 
 
@@ -193,10 +219,21 @@ def _nothing(*_: object) -> Iterator[Plain]:
 
 
 def _key(event: JSON) -> str:
-    """Return what tells an event's item apart; some servers give no id at all."""
+    """Return what tells an event's item apart; "" where the server gives nothing at all."""
     item = event.get("item")
     named = event.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
-    return str(named or f"#{event.get('output_index', 0)}")
+    index = event.get("output_index")
+    return str(named or ("" if index is None else f"#{index}"))
+
+
+def _call_key(item: JSON) -> str:
+    """Return what tells a nameless item of a tool apart: a call and its output share the id."""
+    call_id = item.get("call_id")
+    return f"{item.get('type')} {call_id}" if call_id else ""
+
+
+def _annotations(key: str) -> str:
+    return f"annotations {key}"
 
 
 def _usage(usage: Any) -> Iterator[UsageDelta]:

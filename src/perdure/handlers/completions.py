@@ -131,7 +131,7 @@ class Answer:
                 if choice.finish_reason is not None:
                     self._end(choice.finish_reason)
             if chunk.usage is not None:
-                for usage in _usage(chunk.usage):
+                for usage in usages(chunk.usage):
                     put(usage)
             if not wanted:
                 self._left = events[number:]
@@ -165,7 +165,7 @@ class Answer:
             raise failures.garbage("an answer without a message")
         yield from self._deltas(message)
         self._end(chunk.choices[0].finish_reason or "stop")
-        yield from _usage(chunk.usage)
+        yield from usages(chunk.usage)
 
     def finish(self) -> Finish:
         """Return the last delta. Raises `UpstreamError` if the stream ended before its marker."""
@@ -260,7 +260,8 @@ def _piece(key: str, call_id: str, function: _Function) -> ToolCall:
     return ToolCall(key, arguments, function.name or "", call_id)
 
 
-def _usage(usage: Any) -> Iterator[Usage]:
+def usages(usage: Any) -> Iterator[Usage]:
+    """Yield the counts that a chunk's `usage` tells, if it tells any."""
     if isinstance(usage, dict):
         yield Usage(
             input_tokens=_count(usage, "prompt_tokens"),

@@ -25,6 +25,7 @@ from perdure.routers import (
     sockets,
     streams,
     tokens,
+    traces,
     ui,
     v1,
     webhooks,
@@ -48,6 +49,7 @@ def include(app: FastAPI, *, with_ui: bool = True) -> None:
     app.router.redirect_slashes = False
     for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, webhooks):
         app.include_router(module.router)
+    app.include_router(traces.router)
     app.include_router(ai_sdk.router)
     app.include_router(v1.router)
     for module in (agents, admin, session, tokens, health, docs):

@@ -70,6 +70,7 @@ async def config(core: Running, person: Who) -> Response:
         limits=limits,
         ui=branding(settings.ui),
         trace_url=settings.ui.trace_url,
+        traces=core.tracker is not None,
     )
     return shapes.answer(shown)
 

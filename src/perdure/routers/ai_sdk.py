@@ -22,6 +22,7 @@ from perdure.ports import Accepted
 from perdure.routers.body import refuse_deep
 from perdure.routers.branches import branch
 from perdure.routers.given import Asker, Running, Who
+from perdure.routers.on_behalf import OwnToken
 from perdure.routers.shapes import storable
 from perdure.routers.streams import KEEPALIVE, EventStream, Outlet, patience_s, refuse_draining
 from perdure.routers.ui_messages import content_of, ui_message
@@ -58,14 +59,17 @@ class UIStream(EventStream):
 
 
 @router.post("")
-async def send(core: Running, person: Asker, call: Request) -> Response:
+async def send(core: Running, person: Asker, call: Request, own_token: OwnToken) -> Response:
     """Ask, or ask again; answer with the stream of the answer."""
     body = await _body(call)
     client_id = _client_id(body.get("id"))
     if body.get("trigger") == "regenerate-message":
-        accepted = await _regenerate(core, person.user_id, client_id, body)
+        before = await _answered(core, person.user_id, client_id, body)
+        accepted = await core.acceptance.again(before, person.user_id, own_token)
     else:
-        accepted = await _ask(core, person.user_id, client_id, body)
+        question = await _question(core, person.user_id, client_id, body)
+        question.user_token = own_token
+        accepted = await core.acceptance.ask(question)
     return UIStream(core, accepted.request)
 
 
@@ -105,7 +109,7 @@ async def stop(core: Running, person: Who, client_id: str) -> Response:
     return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-async def _ask(core: Core, user_id: str, client_id: str, body: JSON) -> Accepted:
+async def _question(core: Core, user_id: str, client_id: str, body: JSON) -> Question:
     messages = _messages(body)
     asked = messages[-1]
     if asked.get("role") != "user":
@@ -113,7 +117,7 @@ async def _ask(core: Core, user_id: str, client_id: str, body: JSON) -> Accepted
     content, text = content_of(asked)
     chat = await _existing(core, client_id, user_id)
     before = messages[-2].get("id") if len(messages) > 1 else None
-    question = Question(
+    return Question(
         text=text,
         parts=content,
         user_id=user_id,
@@ -125,11 +129,10 @@ async def _ask(core: Core, user_id: str, client_id: str, body: JSON) -> Accepted
         idempotency_key=_key(client_id, asked.get("id")),
         fingerprint=hashlib.sha256(msgspec.json.encode([text, content])).hexdigest(),
     )
-    return await core.acceptance.ask(question)
 
 
-async def _regenerate(core: Core, user_id: str, client_id: str, body: JSON) -> Accepted:
-    """Answer once more the question before `messageId`, or the last question."""
+async def _answered(core: Core, user_id: str, client_id: str, body: JSON) -> str:
+    """Return the request whose question is to be answered again: `messageId`'s, or the last."""
     chat = await _chat(core, client_id, user_id)
     tree = {message.id: message for message in await core.store.messages(chat.id, user_id)}
     wanted = body.get("messageId")
@@ -138,7 +141,7 @@ async def _regenerate(core: Core, user_id: str, client_id: str, body: JSON) -> A
         answer = tree.get(chat.current_message_id or "")
     if answer is None or answer.request_id is None:
         raise Invalid("There is no answer to make anew.", code="nothing_to_regenerate")
-    return await core.acceptance.again(answer.request_id, user_id)
+    return answer.request_id
 
 
 async def _parent(core: Core, chat: Chat | None, before: Any) -> str | None:

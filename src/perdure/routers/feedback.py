@@ -13,6 +13,7 @@ from perdure.model import Request, new_id
 from perdure.routers import shapes
 from perdure.routers.body import JsonRoute
 from perdure.routers.given import RequestId, Running, Who
+from perdure.routers.on_behalf import Author
 from perdure.routers.problems import responses
 
 router = APIRouter(prefix="/api", tags=["feedback"], route_class=JsonRoute)
@@ -26,9 +27,12 @@ router = APIRouter(prefix="/api", tags=["feedback"], route_class=JsonRoute)
     responses=responses(400, 404, 413, 422, 503),
 )
 async def log_assessment(
-    core: Running, person: Who, body: Annotated[shapes.Assessment, Body()]
+    core: Running, person: Who, author: Author, body: Annotated[shapes.Assessment, Body()]
 ) -> Response:
-    """Keep a verdict on an answer, named by its request or its trace."""
+    """Keep a verdict on an answer, named by its request or its trace.
+
+    It goes on to where the agent's traces are, under the caller's name.
+    """
     row = await _judged(core, body, person.user_id)
     verdict = model.Feedback(
         id=new_id("fb"),
@@ -41,6 +45,8 @@ async def log_assessment(
         created_at=time.time(),
     )
     await core.store.add_feedback(verdict)
+    if core.verdicts is not None and verdict.trace_id is not None:
+        core.verdicts.tell(verdict, author)
     return shapes.answer(shapes.Feedback.of(verdict), 201)
 
 

@@ -30,6 +30,7 @@ from perdure.routers.given import (
     digits,
     known,
 )
+from perdure.routers.on_behalf import OwnToken
 from perdure.routers.problems import responses
 from perdure.routers.streams import LogStream
 from perdure.tail import Drained
@@ -65,6 +66,7 @@ async def invoke(
     person: Asker,
     body: Annotated[shapes.Invocation, Body()],
     key: Key,
+    own_token: OwnToken,
     request: Request,
     dialect: Annotated[
         Literal["agent-events"] | None,
@@ -72,7 +74,9 @@ async def invoke(
     ] = None,
 ) -> Response:
     """Ask an agent. The answer is produced on the server, whether anybody is connected or not."""
-    accepted = await core.acceptance.ask(_question(body, person.user_id, key))
+    question = _question(body, person.user_id, key)
+    question.user_token = own_token
+    accepted = await core.acceptance.ask(question)
     headers = _accepted_headers(accepted)
     if dialect is not None:
         return AgentEvents(core, accepted.request, headers, created=body.chat_id is None)
@@ -175,9 +179,11 @@ async def cancel(core: Running, person: Who, request_id: RequestId) -> Response:
     response_model=shapes.AcceptedRequest,
     responses={202: ACCEPTED_DOC, **responses(404, 409, 429, 503)},
 )
-async def retry(core: Running, person: Asker, request_id: RequestId) -> Response:
+async def retry(
+    core: Running, person: Asker, request_id: RequestId, own_token: OwnToken
+) -> Response:
     """Answer the same question once more; the new answer is a sibling of the old one."""
-    accepted = await core.acceptance.again(request_id, person.user_id)
+    accepted = await core.acceptance.again(request_id, person.user_id, own_token)
     shown = shapes.AcceptedRequest.of(accepted.request)
     return shapes.answer(shown, 202, _accepted_headers(accepted))
 

@@ -69,3 +69,4 @@ class Config(BaseModel):
     limits: Limits
     ui: Branding
     trace_url: str = Field(description="Of a trace's page, with `{trace_id}` in it; empty = none.")
+    traces: bool = Field(description="Whether `/api/requests/{id}/trace` has any.")

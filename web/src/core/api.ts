@@ -112,6 +112,11 @@ export class Api {
     return this.call("GET", `/api/requests/${request_id}/feedback`);
   }
 
+  /** The steps that the agent recorded of an answer. */
+  trace(request_id: string): Promise<sent.Trace> {
+    return this.call("GET", `/api/requests/${request_id}/trace`);
+  }
+
   /** The events of a request so far, without waiting for more. */
   async events(id: string, signal: AbortSignal): Promise<unknown[]> {
     const { sequence_number } = await this.status(id);

@@ -201,6 +201,8 @@ export interface Config {
   };
   /** Address of a trace's page with `{trace_id}` in it; "" = none. */
   trace_url: string;
+  /** Whether the server can read agents' traces. */
+  traces: boolean;
   ui: { name: string; logo_url: string; accent: string };
 }
 
@@ -269,4 +271,28 @@ export interface Actions {
   notify(notice: Omit<Notice, "id">): void;
   dismiss(notice_id: string): void;
   setPreferences(changes: Partial<Preferences>): void;
+}
+
+/** A step that an agent recorded of an answer; contents are JSON text. */
+export interface Span {
+  id: string;
+  parent_id: string | null;
+  name: string;
+  kind: string;
+  status: string;
+  offset_ms: number;
+  duration_ms: number | null;
+  inputs: string | null;
+  outputs: string | null;
+  error: string | null;
+}
+
+/** An agent's own record of an answer. */
+export interface Trace {
+  trace_id: string;
+  state: string;
+  duration_ms: number | null;
+  spans: Span[];
+  spans_left_out: number;
+  link: string | null;
 }

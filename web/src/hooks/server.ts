@@ -3,7 +3,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback } from "react";
 import { problemText } from "~/core/api";
-import type { Agent, Config, RequestDetails } from "~/core/types";
+import type { Agent, Config, RequestDetails, Trace } from "~/core/types";
 import { useTranscript } from "./chat";
 import { api } from "./connected";
 
@@ -61,6 +61,21 @@ export function useRawEvents(requestId: string | null): {
     gcTime: 0,
   });
   return { events: data ?? null, problem: error ? problemText(error) : null };
+}
+
+/** The agent's own record of an answer, read on demand; it may come a moment after the answer. */
+export function useTrace(requestId: string | null): {
+  trace: Trace | null;
+  problem: string | null;
+} {
+  const { data, error } = useQuery({
+    queryKey: ["trace", requestId],
+    queryFn: () => api.trace(requestId ?? ""),
+    enabled: requestId !== null,
+    retry: 2,
+    staleTime: 10_000,
+  });
+  return { trace: data ?? null, problem: error ? problemText(error) : null };
 }
 
 /** One's verdict on an answer; null = none. `refresh` after giving one. */

@@ -14,9 +14,12 @@ from perdure.routers.given import known
 from perdure.routers.v1 import items
 from perdure.routers.v1.params import Wish
 from perdure.talk import wrapped
+from perdure.user_tokens import UserToken
 
 
-async def create(core: Core, user_id: str, wish: Wish, key: str | None) -> Accepted:
+async def create(
+    core: Core, user_id: str, wish: Wish, key: str | None, user_token: UserToken | None
+) -> Accepted:
     """Accept a response's question; it is committed when this returns.
 
     Raises what `Acceptance.ask` does, and `Invalid` for unknown models, responses and references.
@@ -48,6 +51,7 @@ async def create(core: Core, user_id: str, wish: Wish, key: str | None) -> Accep
         transient=not wish.store,
         idempotency_key=key,
         fingerprint=wish.fingerprint,
+        user_token=user_token,
     )
     return await core.acceptance.ask(question)
 

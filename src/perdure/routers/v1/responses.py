@@ -12,6 +12,7 @@ from perdure.core import Core
 from perdure.errors import Invalid, NotFound, Unavailable
 from perdure.model import JSON, Status
 from perdure.routers.given import Asker, Key, Running, Who, known
+from perdure.routers.on_behalf import OwnToken
 from perdure.routers.streams import refuse_draining
 from perdure.routers.v1 import following, params
 from perdure.routers.v1.creating import create
@@ -25,10 +26,12 @@ INTEGER = re.compile(r"-1|[0-9]{1,15}", re.ASCII)
 
 
 @router.post("/responses")
-async def create_response(core: Running, person: Asker, key: Key, call: Request) -> Response:
+async def create_response(
+    core: Running, person: Asker, key: Key, call: Request, own_token: OwnToken
+) -> Response:
     """Ask an agent: in the background or not, by events or whole."""
     wish = params.read(await params.read_json(call))
-    row = (await create(core, person.user_id, wish, key)).request
+    row = (await create(core, person.user_id, wish, key, own_token)).request
     if wish.stream:
         return following.ResponseStream(core, row, -1, owned=True)
     if wish.background:

@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { useAgents, useConfig, useRawEvents, useRequestDetails } from "~/hooks";
+import { useAgents, useConfig, useRawEvents, useRequestDetails, useTrace } from "~/hooks";
 import { Button } from "~/ui/Button";
 import { CopyButton } from "~/ui/CopyButton";
 import { Dialog } from "~/ui/Dialog";
@@ -9,6 +9,7 @@ import { CodeBlock } from "../code/CodeBlock";
 import { safeAddress } from "../markdown/address";
 import styles from "./Details.module.css";
 import { factsOf, traceAddress } from "./facts";
+import { Spans } from "./Spans";
 
 interface DetailsProps {
   requestId: string;
@@ -37,6 +38,7 @@ export default function Details({ requestId, onClose }: DetailsProps) {
         <p className={styles.note}>{loading ? "" : "The details cannot be read now."}</p>
       )}
       {!details && loading && <Skeleton label="Loading details" />}
+      {details?.trace_id && <Steps requestId={requestId} />}
       {details && <RawEvents requestId={requestId} pruned={details.events_pruned} />}
     </Dialog>
   );
@@ -66,6 +68,17 @@ function Trace({ id }: { id: string }) {
       )}
     </>
   );
+}
+
+/** What the agent recorded, where the server can read it. */
+function Steps({ requestId }: { requestId: string }) {
+  const [wanted, setWanted] = useState(false);
+  const config = useConfig();
+  const { trace, problem } = useTrace(wanted ? requestId : null);
+  if (!config?.traces) return null;
+  if (!wanted) return <Button onClick={() => setWanted(true)}>Show the agent's steps</Button>;
+  if (trace) return <Spans trace={trace} />;
+  return problem ? <p className={styles.note}>{problem}</p> : <Skeleton label="Loading steps" />;
 }
 
 function RawEvents({ requestId, pruned }: { requestId: string; pruned: boolean }) {

@@ -1,0 +1,1 @@
+"""Adapters of the port `Tracker`: where agents keep the traces of their answers."""
