@@ -82,8 +82,7 @@ class Core:
             self.acceptance.user_tokens = self.runner.user_tokens
         self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
-        self.besides: list[Callable[[], Awaitable[None]]] = []
-        """What else to let go of in the end."""
+        self.besides: list[Callable[[], Awaitable[None]]] = []  # to let go of in the end, too
         self._drained: asyncio.Task[None] | None = None
 
     def _acceptance(self, limits: AcceptLimits) -> Acceptance:

@@ -26,8 +26,8 @@ from perdure.records import (
     RunLimits,
     Slice,
     Topic,
-    Trace,
 )
+from perdure.traces import Tracker
 from perdure.user_tokens import UserToken
 
 __all__ = [
@@ -374,19 +374,6 @@ class Stoppable(Protocol):
 
     async def stop(self, position: JSON) -> None:
         """End the run at `Marked.position`: nobody wants its answer any more. Never raises."""
-
-
-class Tracker(Protocol):
-    """Where agents keep the traces of their answers; nothing that matters waits for it."""
-
-    async def trace(self, trace_id: str) -> Trace:
-        """Return one; raises `NotFound` (`trace_not_found`), `Unavailable`."""
-
-    async def tell(self, verdict: Feedback, author: str) -> None:
-        """Put a verdict beside its trace; a later one of the same author and name replaces it."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
 
 
 class Agent(msgspec.Struct, kw_only=True, frozen=True):

@@ -147,30 +147,3 @@ class Topic:
     def chats(user_id: str) -> str:
         """One of the person's chats changed."""
         return f"chats:{user_id}"
-
-
-class Span(msgspec.Struct, kw_only=True, frozen=True):
-    """A step of a trace; `inputs` and `outputs` are JSON text, perhaps cut; times in ms."""
-
-    id: str
-    parent_id: str | None
-    name: str
-    kind: str
-    status: str
-    offset_ms: float
-    duration_ms: float | None
-    inputs: str | None
-    outputs: str | None
-    error: str | None
-
-
-class Trace(msgspec.Struct, kw_only=True, frozen=True):
-    """An agent's own record of an answer; `spans_left_out` counts those over the limit."""
-
-    trace_id: str
-    state: str
-    started_at: float
-    duration_ms: int | None
-    spans: Sequence[Span]
-    spans_left_out: int = 0
-    link: str | None = None

@@ -18,7 +18,6 @@ from perdure.accept import Question
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound
 from perdure.model import JSON, Chat, Message
-from perdure.ports import Accepted
 from perdure.routers.body import refuse_deep
 from perdure.routers.branches import branch
 from perdure.routers.given import Asker, Running, Who

@@ -17,7 +17,7 @@ import msgspec
 
 from perdure.errors import NotFound, PerdureError, Unavailable
 from perdure.model import Feedback
-from perdure.records import Span, Trace
+from perdure.traces import Span, Trace
 
 T = TypeVar("T")
 
