@@ -73,6 +73,7 @@ def build_core(settings: Settings, agents: Agents, *, worker: bool = False) -> C
         adapters.queue_of(settings),
         adapters.bus_of(settings),
         lease_store=adapters.lease_store_of(settings) if runs_here and not settings.alone else None,
+        slots=settings.worker.running_max if worker else 0,
     )
 
 

@@ -11,7 +11,7 @@ from perdure.dispatch import Dispatch
 from perdure.errors import SettingsError
 from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
-from perdure.ports import AcceptLimits, Agent, Bus, Queue, RunLimits, Store
+from perdure.ports import AcceptLimits, Agent, Bus, Queue, Roll, RunLimits, Store
 from perdure.reconcile import Reconciler
 from perdure.runner import Runner
 from perdure.settings import Settings
@@ -27,6 +27,7 @@ class Core:
         agents: by id, at least one; the first is the default unless the settings name another.
         store, queue, bus: the adapters.
         lease_store: the store once more, for a thread that renews leases; None = the loop does.
+        slots: how many answers a worker process runs at once; 0 = this is none.
 
     """
 
@@ -39,6 +40,7 @@ class Core:
         bus: Bus,
         *,
         lease_store: Store | None = None,
+        slots: int = 0,
     ) -> None:
         self.settings = settings
         self.agents = agents
@@ -70,6 +72,7 @@ class Core:
             retention=settings.retention,
             every_s=settings.reap_s,
         )
+        self.slots = slots
         self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
         self._drained: asyncio.Task[None] | None = None
@@ -95,6 +98,7 @@ class Core:
             lease_store,
             lease_s=self.settings.lease_s,
             silent_max_s=self.settings.worker.silent_max_s,
+            slots=self.slots,
         )
 
     async def open(self) -> None:
@@ -112,6 +116,8 @@ class Core:
         self.runner.start(renewing=self.heartbeat is None)
         if self.heartbeat is not None:
             self.heartbeat.start()
+        if self.slots and isinstance(self.store, Roll):
+            await self.store.present(self.runner.worker_id, self.slots, self.settings.lease_s)
         self.reconciler.start()
         self.webhooks.start()
         self.dispatch.ring()
@@ -131,6 +137,8 @@ class Core:
         self.draining = self.acceptance.draining = True
         self.dispatch.closed = True
         self.tails.drain()
+        if self.heartbeat is not None:
+            self.heartbeat.leave()
         await self.runner.drain(self.settings.drain_grace_s)
 
     async def close(self) -> None:
@@ -165,6 +173,7 @@ def _limits(settings: Settings, agents: Mapping[str, Agent]) -> AcceptLimits:
     run = RunLimits(
         running_max=limits.running_max,
         running_per_user_max=limits.running_per_user_max,
+        by_slots=settings.has_workers,
         running_per_agent_max={
             agent.id: agent.running_max for agent in agents.values() if agent.running_max
         },

@@ -24,6 +24,7 @@ from perdure.records import (
     NewRequest,
     RunLimits,
     Slice,
+    Topic,
 )
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Outbox",
     "Queue",
     "RequestStore",
+    "Roll",
     "RunLimits",
     "Slice",
     "Stoppable",
@@ -276,6 +278,18 @@ class Store(RequestStore, ChatStore, Outbox, Protocol):
         """Prove that it can write; return engine, version, schema, durability."""
 
 
+@runtime_checkable
+class Roll(Protocol):
+    """A store that knows which workers are there, so that no more is admitted than they can take.
+
+    What is admitted beyond that would wait in the queue, which delivers in its own order: there a
+    person's hundredth question goes before another's first.
+    """
+
+    async def present(self, worker_id: str, slots: int, for_s: float) -> None:
+        """Count a worker's slots for `for_s` seconds from now; 0 slots: it takes nothing more."""
+
+
 class Queue(Protocol):
     """Delivers a request id to some worker, at least once or at most once; nothing else."""
 
@@ -309,25 +323,6 @@ class Bus(Protocol):
 
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
         """Call `listener(topics)` in this process's loop for all wake-ups."""
-
-
-class Topic:
-    """Names of wake-ups."""
-
-    @staticmethod
-    def events(request_id: str) -> str:
-        """A request's log has more."""
-        return request_id
-
-    @staticmethod
-    def stop(request_id: str) -> str:
-        """A request was taken from its worker: close the upstream call."""
-        return f"stop:{request_id}"
-
-    @staticmethod
-    def chats(user_id: str) -> str:
-        """One of the person's chats changed."""
-        return f"chats:{user_id}"
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -13,11 +13,15 @@ IfBusy = Literal["queue", "reject", "interrupt"]
 
 
 class RunLimits(msgspec.Struct, frozen=True):
-    """How many requests may run at once: in total, per person, per agent (absent: no cap)."""
+    """How many requests may run at once: in total, per person, per agent (absent: no cap).
+
+    `by_slots`: also no more than the workers on the roll have slots for, see `ports.Roll`.
+    """
 
     running_max: int
     running_per_user_max: int
     running_per_agent_max: Mapping[str, int] = {}
+    by_slots: bool = False
 
 
 class AcceptLimits(msgspec.Struct, frozen=True):
@@ -128,3 +132,22 @@ class Slice(msgspec.Struct, frozen=True):
     events: Sequence[bytes]
     last: int
     ended: bool
+
+
+class Topic:
+    """Names of wake-ups."""
+
+    @staticmethod
+    def events(request_id: str) -> str:
+        """A request's log has more."""
+        return request_id
+
+    @staticmethod
+    def stop(request_id: str) -> str:
+        """A request was taken from its worker: close the upstream call."""
+        return f"stop:{request_id}"
+
+    @staticmethod
+    def chats(user_id: str) -> str:
+        """One of the person's chats changed."""
+        return f"chats:{user_id}"
