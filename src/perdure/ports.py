@@ -47,6 +47,7 @@ __all__ = [
     "Outbox",
     "Queue",
     "RequestStore",
+    "Roll",
     "RunLimits",
     "Slice",
     "Stoppable",
@@ -286,6 +287,18 @@ class Store(RequestStore, ChatStore, Outbox, Credentials, Protocol):
 
     async def check(self) -> JSON:
         """Prove that it can write; return engine, version, schema, durability."""
+
+
+@runtime_checkable
+class Roll(Protocol):
+    """A store that knows which workers are there, so that no more is admitted than they can take.
+
+    What is admitted beyond that would wait in the queue, which delivers in its own order: there a
+    person's hundredth question goes before another's first.
+    """
+
+    async def present(self, worker_id: str, slots: int, for_s: float) -> None:
+        """Count a worker's slots for `for_s` seconds from now; 0 slots: it takes nothing more."""
 
 
 class Queue(Protocol):

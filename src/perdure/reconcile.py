@@ -20,6 +20,8 @@ log = logging.getLogger("perdure.reconcile")
 
 UNDELIVERED_S = 10.0
 PRUNE_EVERY_S = 1.0
+PRUNE_IDLE_MAX_S = 30.0
+"""Longest distance of two looks for what is past its time, while nothing is."""
 HOUR_S, DAY_S = 3600.0, 86_400.0
 
 
@@ -111,16 +113,23 @@ class Reconciler:
             self._dispatch.ring()
 
     async def _prunings(self) -> None:
-        keep = self._retention
+        """Remove what is past its time; look ever more seldom while there is nothing."""
+        pause_s = PRUNE_EVERY_S
         while True:
-            await asyncio.sleep(PRUNE_EVERY_S)
-            started = time.monotonic()
-            try:
-                await self._store.prune(
-                    events_s=keep.events_hours * HOUR_S,
-                    requests_s=keep.requests_days * DAY_S,
-                    chats_s=keep.chats_days * DAY_S,
-                )
-            except PerdureError as error:
-                log.warning("cannot prune, will try again: %s", error)
-            log.debug("pruned in %.1f ms", 1000 * (time.monotonic() - started))
+            await asyncio.sleep(pause_s)
+            pause_s = PRUNE_EVERY_S if await self._prune() else min(PRUNE_IDLE_MAX_S, 2 * pause_s)
+
+    async def _prune(self) -> bool:
+        """Do one step; tell whether anything was removed."""
+        keep, started = self._retention, time.monotonic()
+        try:
+            removed = await self._store.prune(
+                events_s=keep.events_hours * HOUR_S,
+                requests_s=keep.requests_days * DAY_S,
+                chats_s=keep.chats_days * DAY_S,
+            )
+        except PerdureError as error:
+            log.warning("cannot prune, will try again: %s", error)
+            return False
+        log.debug("pruned in %.1f ms", 1000 * (time.monotonic() - started))
+        return any(removed.values())

@@ -13,11 +13,15 @@ IfBusy = Literal["queue", "reject", "interrupt"]
 
 
 class RunLimits(msgspec.Struct, frozen=True):
-    """How many requests may run at once: in total, per person, per agent (absent: no cap)."""
+    """How many requests may run at once: in total, per person, per agent (absent: no cap).
+
+    `by_slots`: also no more than the workers on the roll have slots for, see `ports.Roll`.
+    """
 
     running_max: int
     running_per_user_max: int
     running_per_agent_max: Mapping[str, int] = {}
+    by_slots: bool = False
 
 
 class AcceptLimits(msgspec.Struct, frozen=True):

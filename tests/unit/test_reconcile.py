@@ -267,3 +267,26 @@ async def test_what_is_past_its_time_is_pruned(tmp_path, monkeypatch):
 
         await eventually(pruned, within_s=WITHIN_S, what="the events are pruned")
         assert len(await office.store.messages(row.chat_id, "ann")) == 2
+
+
+async def test_while_nothing_is_past_its_time_it_is_looked_for_ever_more_seldom(
+    tmp_path, monkeypatch
+):
+    """Guard: each process of a cluster looks; every second of each would be load for nothing."""
+    monkeypatch.setattr(reconcile_module, "PRUNE_EVERY_S", 0.01)
+    monkeypatch.setattr(reconcile_module, "PRUNE_IDLE_MAX_S", 0.64)
+    looks = []
+    async with opened(tmp_path, retention=Retention()) as office:
+        prune = office.store.prune
+
+        async def counted(**ages):
+            looks.append(time.monotonic())
+            return await prune(**ages)
+
+        office.store.prune = counted
+
+        async def seven():
+            return len(looks) >= 7
+
+        await eventually(seven, within_s=WITHIN_S, what="seven looks")
+        assert looks[6] - looks[5] > 4 * (looks[1] - looks[0])

@@ -99,8 +99,17 @@ class Items:
 
 def log_complaints(log: Log) -> list[str]:
     """Complain about a final log by itself."""
-    found = [*_numbering(log), *_ending(log), *_items(log), *_texts(log)]
+    found = [*_numbering(log), *_ending(log), *_attempts(log), *_items(log), *_texts(log)]
     return [f"{log.request_id}: {complaint}" for complaint in found]
+
+
+def _attempts(log: Log) -> list[str]:
+    """Complain when two workers began the same attempt, or one began an older one."""
+    begun = [event["response"] for event in log.parsed if event["type"] == BEGUN]
+    told = [int((response.get("metadata") or {}).get("attempt", 1)) for response in begun]
+    if told != list(range(1, len(told) + 1)):
+        return [f"its attempts are {told}: one after the other would be 1 to {len(told)}"]
+    return []
 
 
 def _numbering(log: Log) -> list[str]:

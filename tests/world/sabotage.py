@@ -1,11 +1,14 @@
-"""`python -m tests.world.sabotage GUARD serve …`: the real server with one guard switched off.
+"""`python -m tests.world.sabotage GUARD serve …`: the real program with one guard switched off.
 
-For controls only: a chaos test that still passes under its sabotage proves nothing.
+For controls: a chaos test that still passes under its sabotage proves nothing. `die-undelivered` is
+no guard but a fault at an instant that no signal from outside could hit.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -88,11 +91,36 @@ def no_idempotency() -> None:
     accept.Acceptance.ask = forgetful  # type: ignore[method-assign]
 
 
+def no_shared_fence() -> None:
+    """Let workers on PostgreSQL write whatever they once claimed, at whatever number is next."""
+    from perdure.stores.postgres import log  # noqa: PLC0415  # not for those who have SQLite
+
+    next_place = "g.id, r.next_sequence - g.count AS first, g.count, g.data, g.place"
+    log.APPEND = log.APPEND.replace(log.OWNED, "r.id = g.id").replace(
+        "RETURNING g.*", f"RETURNING {next_place}"
+    )
+    assert next_place in log.APPEND
+    runner.Runner.lose = lambda *_: None  # type: ignore[method-assign]
+
+
+def die_undelivered() -> None:
+    """End the process as `kill -9` does, after the commit and before the first delivery."""
+    from perdure.queues.celery import CeleryQueue  # noqa: PLC0415  # comes with an extra
+
+    async def enqueue(_: CeleryQueue, request_ids: list[str]) -> None:
+        if request_ids:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    CeleryQueue.enqueue = enqueue  # type: ignore[method-assign, assignment]
+
+
 GUARDS: dict[str, Callable[[], Any]] = {
     "commit-before-show": show_before_commit,
     "fence": no_fence,
     "cursor": inclusive_cursor,
     "idempotency": no_idempotency,
+    "shared-fence": no_shared_fence,
+    "die-undelivered": die_undelivered,
 }
 
 if __name__ == "__main__":

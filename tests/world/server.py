@@ -100,6 +100,7 @@ class Server(Process):
         self.data.mkdir(parents=True, exist_ok=True)
         self.config = folder / "perdure.toml"
         self.config.write_text(config, "utf-8")
+        self.sabotage = sabotage
         self.command = ["-m", "perdure"]
         if sabotage:
             self.command = ["-m", "tests.world.sabotage", sabotage]

@@ -113,14 +113,19 @@ class World:
     def api(self) -> Api:
         return self.api_of("alice" if self.users else "")
 
+    @property
+    def address(self) -> str:
+        """Where people go."""
+        return self.server.url
+
     def api_of(self, user: str) -> Api:
         if user not in self.apis:
-            self.apis[user] = Api(self.server.url, user=user)
+            self.apis[user] = Api(self.address, user=user)
         return self.apis[user]
 
     def fresh_api(self) -> Api:
         """Return the same person on a device that remembers nothing."""
-        self.apis[f"device {len(self.apis)}"] = api = Api(self.server.url)
+        self.apis[f"device {len(self.apis)}"] = api = Api(self.address)
         return api
 
     async def ask(self, script: JSON, *, api: Api | None = None, **more: Any) -> str:
@@ -162,7 +167,7 @@ class World:
         self.records.append(record)
         dice = random.Random(self.rng.random())
         options = {"headers": self.api.headers, **options, **more}
-        return maker(self.server.url, record, dice=dice, fickle=fickle, **options)
+        return maker(self.address, record, dice=dice, fickle=fickle, **options)
 
     def follow(self, kind: str, request_id: str, *, within_s: float = 60, **more: Any) -> Reader:
         """Start a reader beside the test; `judge` waits for it."""

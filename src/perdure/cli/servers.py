@@ -102,7 +102,7 @@ async def _redis(about: str, url: str) -> Finding:
 async def _ask_redis(url: str) -> tuple[str, str]:
     with adapters.needing("redis", "bus_url"):
         from redis import asyncio as redis  # noqa: PLC0415  # comes with an extra
-        from redis.exceptions import RedisError  # noqa: PLC0415
+        from redis.exceptions import AuthenticationError, RedisError  # noqa: PLC0415
     plain = url.replace("valkey", "redis", 1) if url.startswith("valkey") else url
     client: Any = redis.Redis.from_url(
         plain, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S
@@ -112,6 +112,10 @@ async def _ask_redis(url: str) -> tuple[str, str]:
         name = "Valkey" if "valkey_version" in info else "Redis"
         version = info.get("valkey_version") or info.get("redis_version")
         return f"{name} {version}", str(info.get("maxmemory_policy", "unknown"))
+    except AuthenticationError as error:
+        raise Unavailable(
+            f"{without_secrets(url)} refuses the user or the password: {error}"
+        ) from error
     except (RedisError, OSError, TimeoutError) as error:
         raise Unavailable(f"{without_secrets(url)} does not answer: {error}") from error
     finally:

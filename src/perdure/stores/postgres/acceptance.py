@@ -149,10 +149,11 @@ class Acceptance:
         if total < limits.queued_max and mine < limits.queued_per_user_max:
             return
         startable = await admission.pick(limits.run)
+        running_max = (await admission.in_force(limits.run)).running_max
         theirs = sum(candidate.user_id == user for candidate in startable)
         running, running_of_user = admission.by_user.total(), admission.by_user[user]
         if (
-            running + len(startable) < limits.run.running_max
+            running + len(startable) < running_max
             and running_of_user + theirs < limits.run.running_per_user_max
             and not await self._chat_is_busy()
         ):

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
+import msgspec
+
 from perdure.ports import RunLimits
 from perdure.stores.fairness import Candidate, Person, Ranking
 from perdure.stores.postgres.database import NOW, Session
@@ -38,6 +40,7 @@ WITH free AS (
 UPDATE request r SET dispatched_at = {NOW}, deliveries = 0 FROM free
  WHERE r.id = free.id RETURNING r.id
 """
+SLOTS = f"SELECT coalesce(sum(slots), 0) FROM worker WHERE until > {NOW}"
 SERVED = f"""
 INSERT INTO turn (user_id, served_at)
 SELECT user_id, {NOW} FROM request WHERE id = ANY($1::text[]) GROUP BY user_id
@@ -67,11 +70,19 @@ class Admission(Ranking):
     async def pick(self, limits: RunLimits) -> list[Candidate]:
         """Return who fits under the limits, in the order in which they should start."""
         await self.count_active()
+        limits = await self.in_force(limits)
         free = limits.running_max - self.by_user.total()
         if free <= 0:
             return []
         await self._look(free, early=False)
         return self.choose(limits)
+
+    async def in_force(self, limits: RunLimits) -> RunLimits:
+        """Return the limits as far as the workers that are there can use them."""
+        if not limits.by_slots:
+            return limits
+        slots = int((await self._session.one(SLOTS))[0])
+        return msgspec.structs.replace(limits, running_max=min(limits.running_max, slots))
 
     async def everyone(self) -> list[Candidate]:
         """Return all who wait, in the order in which they will start as far as is known now."""

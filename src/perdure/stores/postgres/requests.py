@@ -61,9 +61,10 @@ class Requests(Appending):
             await self._get(session, request_id, lock=True)
             await self._end(session, request_id, Status.CANCELLED)
         await accept.write()
+        await accept.changed()
+        # From here on the whole deployment waits for this transaction: only what decides, no more.
         await accept.check_queue()
         admitted = await admission.admit(session, new.limits.run) if new.start else []
-        await accept.changed()
         request = await self._get(session, new.id)
         return Accepted(request, interrupted=interrupted, admitted=admitted)
 
@@ -288,6 +289,17 @@ class Requests(Appending):
 
     async def usage(self, since: float) -> list[Usage]:
         return [rows.usage(row) for row in await self.db.look(USAGE, float(since))]
+
+    async def present(self, worker_id: str, slots: int, for_s: float) -> None:
+        await self.db.look(
+            f"WITH forgotten AS (DELETE FROM worker WHERE until < {NOW} - 3600 AND id <> $1)"
+            f" INSERT INTO worker (id, slots, until) VALUES ($1, $2, {NOW} + $3)"
+            " ON CONFLICT (id) DO UPDATE SET slots = excluded.slots, until = excluded.until",
+            worker_id,
+            slots,
+            float(for_s),
+            hot=True,
+        )
 
     async def positions(self) -> dict[str, int]:
         async def work(session: Session) -> dict[str, int]:

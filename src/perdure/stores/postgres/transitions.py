@@ -1,7 +1,7 @@
 """The guarded steps that end, requeue and look up requests, shared by all that write.
 
 Every transaction takes its locks in one order, so that none waits in a circle: idempotency key,
-name of a chat, chat, request, admission, person. The chat's row serialises whatever happens in a
+name of a chat, chat, request, person, admission. The chat's row serialises whatever happens in a
 chat; only `append` and `renew` go without it: they touch running requests' rows alone.
 """
 
