@@ -8,10 +8,11 @@ Source: OpenID Connect Core 1.0 and Discovery 1.0; RP-Initiated Logout 1.0; RFC 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
 import time
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import httpx
 from authlib.common.errors import AuthlibBaseError
@@ -65,6 +66,7 @@ class OpenIdProvider:
     async def arrive(self, journey: Journey, query: str) -> Arrival:
         """End a login: code for tokens, tokens for claims."""
         metadata = await self._known()
+        _check(dict(parse_qsl(query)), journey, metadata)
         try:
             async with self._client(journey.redirect_uri) as client:
                 token = await client.fetch_token(
@@ -177,6 +179,17 @@ class OpenIdProvider:
     def _away(self, error: Exception) -> Unavailable:
         detail = f"The OpenID provider {self._settings.issuer} does not answer as it should"
         return Unavailable(f"{detail} ({type(error).__name__}).", code="provider_unavailable")
+
+
+def _check(answer: JSON, journey: Journey, metadata: JSON) -> None:
+    """Raise `Invalid` for an answer to another question, of another provider, or without a code."""
+    if not hmac.compare_digest(answer.get("state", "").encode(), journey.state.encode()):
+        raise _refused("the answer belongs to another login")
+    # RFC 9207: which provider answers, where it says so.
+    if answer.get("iss", metadata["issuer"]) != metadata["issuer"]:
+        raise _refused("another provider answered")
+    if "code" not in answer:
+        raise _refused(answer.get("error_description") or answer.get("error", "there is no code"))
 
 
 def _unbelievable(error: object) -> Invalid:
