@@ -46,6 +46,7 @@ def create_app(
         lifespan = _opening(core)
     else:
         lifespan = None
+    core.metrics.deployment.shown = True
     app = FastAPI(
         title="Perdure",
         version=version("perdure"),
@@ -66,7 +67,7 @@ def build_core(settings: Settings, agents: Agents, *, worker: bool = False) -> C
     """
     runs_here = worker or not settings.has_workers
     known = {agent_id: _agent(agent_id, agent) for agent_id, agent in agents.items()}
-    return Core(
+    core = Core(
         settings,
         known,
         adapters.store_of(settings),
@@ -74,6 +75,8 @@ def build_core(settings: Settings, agents: Agents, *, worker: bool = False) -> C
         adapters.bus_of(settings),
         lease_store=adapters.lease_store_of(settings) if runs_here and not settings.alone else None,
     )
+    core.trace(adapters.traces_of_environment())
+    return core
 
 
 def build_agents(settings: Settings, modules: Sequence[str] = ()) -> dict[str, Agent]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from importlib.metadata import version
 
 from perdure.accept import Acceptance
 from perdure.dispatch import Dispatch
 from perdure.errors import SettingsError
 from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
+from perdure.metrics import Metrics
 from perdure.ports import AcceptLimits, Agent, Bus, Queue, RunLimits, Store
 from perdure.reconcile import Reconciler
 from perdure.runner import Runner
 from perdure.settings import Settings
 from perdure.tail import Tails
+from perdure.traces import Traces
 from perdure.webhooks import Delivery
 
 
@@ -46,12 +49,15 @@ class Core:
         self.store, self.bus, self.queue = store, bus, queue
         self.started_at = time.time()
         self.draining = False
+        self.metrics = Metrics(version("perdure"))
+        self.metrics.draining.set_function(lambda: self.draining)
         limits = _limits(settings, agents)
         self.dispatch = Dispatch(store, queue, limits.run)
         self.acceptance = self._acceptance(limits)
-        self.webhooks = Delivery(store, settings.webhooks)
+        self.webhooks = Delivery(store, settings.webhooks, self.metrics)
         self.tails = Tails(store, bus)
-        self.journal = Journal(store, bus)
+        self.metrics.readers.set_function(lambda: self.tails.readers)
+        self.journal = Journal(store, bus, self.metrics)
         self.runner = Runner(
             store,
             self.journal,
@@ -70,6 +76,8 @@ class Core:
             retention=settings.retention,
             every_s=settings.reap_s,
         )
+        self.reconciler.metrics = self.metrics
+        self.traces = Traces()
         self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
         self._drained: asyncio.Task[None] | None = None
@@ -96,6 +104,11 @@ class Core:
             lease_s=self.settings.lease_s,
             silent_max_s=self.settings.worker.silent_max_s,
         )
+
+    def trace(self, traces: Traces) -> None:
+        """Tell these of calls to agents and of ends; before `open`."""
+        self.traces = traces
+        self.acceptance.traces = self.runner.traces = self.reconciler.traces = traces
 
     async def open(self) -> None:
         """Open the store, take over what a dead self left, and start.
@@ -147,6 +160,7 @@ class Core:
         for agent in self.agents.values():
             await agent.handler.close()
         await self.store.close()
+        await asyncio.to_thread(self.traces.close)
 
 
 def _default(settings: Settings, agents: Mapping[str, Agent]) -> str:

@@ -22,6 +22,7 @@ import uvloop
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from perdure import logs
 from perdure.core import Core
 from perdure.errors import PerdureError, SettingsError
 from perdure.settings import Settings
@@ -94,7 +95,9 @@ class _Routine(logging.Filter):
 
 def run(core: Core, app: FastAPI) -> int:
     """Serve until a signal; return 0, or 1 after saying why it could not start."""
-    _set_up_logging(core.settings)
+    logs.set_up(core.settings)
+    logging.getLogger("uvicorn.error").addFilter(_Routine())
+    logging.getLogger("uvicorn.error").setLevel("WARNING")
     try:
         uvloop.run(_serve(core, app))
     except PerdureError as error:
@@ -163,13 +166,3 @@ def _announce(core: Core, listener: socket.socket) -> None:
     agents = ", ".join(core.agents)
     sys.stdout.write(f"Perdure is at http://{shown}:{port} (agents: {agents})\n")
     sys.stdout.flush()
-
-
-def _set_up_logging(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("uvicorn.error").addFilter(_Routine())
-    logging.getLogger("uvicorn.error").setLevel("WARNING")

@@ -488,7 +488,7 @@ export interface paths {
         };
         /**
          * Give the figures in Prometheus's text format
-         * @description Give the figures in Prometheus's text format.
+         * @description Give the figures in Prometheus's text format; those of the store while it answers.
          */
         get: operations["getMetrics"];
         put?: never;
@@ -508,7 +508,9 @@ export interface paths {
         };
         /**
          * Tell whether questions can be accepted now
-         * @description Tell whether questions can be accepted now; 503 while draining or without the store.
+         * @description Tell whether questions can be accepted now; 503, with the reason, if not.
+         *
+         *     It is ready without its broker and its bus: questions are stored, answers come later.
          */
         get: operations["getReadiness"];
         put?: never;
@@ -1156,6 +1158,19 @@ export interface components {
             title: string;
         };
         /**
+         * Part
+         * @description Something that answers can do without for a while.
+         */
+        Part: {
+            /** Ok */
+            ok: boolean;
+            /**
+             * Why
+             * @description What is wrong with it, if anything is known.
+             */
+            why: string | null;
+        };
+        /**
          * Problem
          * @description Why a call was not carried out.
          * @example {
@@ -1205,9 +1220,11 @@ export interface components {
         };
         /**
          * Readiness
-         * @description The server can take questions.
+         * @description The server can take questions; `queue` and `bus` tell whether something is slower now.
          */
         Readiness: {
+            bus: components["schemas"]["Part"];
+            queue: components["schemas"]["Part"];
             /**
              * Status
              * @default ready
@@ -1375,6 +1392,7 @@ export type Message = components['schemas']['Message'];
 export type MessageText = components['schemas']['MessageText'];
 export type MessageTree = components['schemas']['MessageTree'];
 export type NewChat = components['schemas']['NewChat'];
+export type Part = components['schemas']['Part'];
 export type Problem = components['schemas']['Problem'];
 export type Readiness = components['schemas']['Readiness'];
 export type RequestError = components['schemas']['RequestError'];
@@ -4124,7 +4142,9 @@ export interface operations {
     getMetrics: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                accept?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -4186,15 +4206,6 @@ export interface operations {
             };
             /** @description Internal Server Error */
             500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description Service Unavailable */
-            503: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -29,7 +29,18 @@ Remove = Callable[[Session, list[str]], Awaitable[Any]]
 class Retention(Branches):
     """`RequestStore.prune` on PostgreSQL."""
 
-    async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
+    async def prune(
+        self, *, events_s: float, requests_s: float, chats_s: float, dry_run: bool = False
+    ) -> JSON:
+        if dry_run:
+            return {
+                "events": await self._due(OLD_EVENTS, events_s),
+                "requests": await self._due(OLD_REQUESTS, requests_s),
+                "chats": await self._due(OLD_CHATS, chats_s),
+                "tombstones": await self._due(TOMBSTONES, TOMBSTONE_S),
+                "transient": await self._due(TRANSIENT, TRANSIENT_S),
+                "webhooks": await self._due(WEBHOOKS, WEBHOOK_S),
+            }
         return {
             "events": await self._step(OLD_EVENTS, events_s, self._remove_events),
             "requests": await self._step(OLD_REQUESTS, requests_s, self._forget),
@@ -38,6 +49,13 @@ class Retention(Branches):
             "transient": await self._prune_chats(TRANSIENT, TRANSIENT_S),
             "webhooks": await self._step(WEBHOOKS, WEBHOOK_S, self._remove_webhooks),
         }
+
+    async def _due(self, found: str, age_s: float) -> int:
+        """Count all that is older than `age_s`."""
+        if not age_s:
+            return 0
+        ((count,),) = await self.db.look(f"SELECT count(*) FROM ({found}) due", float(age_s))
+        return int(count)
 
     async def _step(self, found: str, age_s: float, remove: Remove) -> int:
         """Remove some of what is older than `age_s`; nothing is written when nothing is."""
