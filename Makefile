@@ -17,7 +17,7 @@ PORT ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test check audit bench bench-cluster soak lock clean
+.PHONY: help setup run cluster test check audit bench bench-cluster soak docs release sbom lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -64,6 +64,20 @@ bench-cluster: ## The same for many machines: PostgreSQL, Valkey, 2 servers, 2 w
 
 soak: setup ## Run the long randomised tests as well (ARGS to pytest)
 	@$(BIN)/python -m pytest --soak $(TWO_AT_ONCE) $(ARGS)
+
+docs: ## Build the documentation as a site in build/docs
+	@$(PREPARE) dev
+	@$(BIN)/sphinx-build -W --keep-going -q -c site -b html docs build/docs
+	@echo "build/docs/index.html"
+
+release: sbom ## Build the source distribution, and the wheel from it, in dist/
+	@$(PREPARE) dev web
+	@$(BIN)/python -m scripts.release
+
+sbom: ## Write what is in a release to dist/sbom.json (CycloneDX)
+	@$(PREPARE) dev
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml -o dist/sbom.json requirements/runtime.txt
 
 lock: ## Refresh the pins in requirements/
 	@$(PREPARE) dev

@@ -27,6 +27,8 @@ from perdure.ports import (
     Store,
     Topic,
 )
+from perdure.traceparent import CALLER
+from perdure.traces import Traces
 from perdure.user_tokens import UserToken, UserTokens, acts
 
 POSITIONS_AGE_S = 1.0
@@ -77,6 +79,7 @@ class Acceptance:
         draining: refuse questions, the process is about to stop.
         notify: whether ends are told by webhook.
         user_tokens: where people's own tokens wait for runs of this process; None = there are none.
+        traces: who is told of requests that are cancelled here.
 
     """
 
@@ -94,6 +97,7 @@ class Acceptance:
         self.draining = False
         self.notify = False
         self.user_tokens: UserTokens | None = None
+        self.traces = Traces()
         self._store = store
         self._bus = bus
         self._dispatch = dispatch
@@ -168,9 +172,11 @@ class Acceptance:
 
     async def cancel(self, request_id: str, user_id: str) -> Request:
         """End a request as cancelled unless it has ended; return the state that won."""
-        await self._store.request(request_id, user_id)
+        before = await self._store.request(request_id, user_id)
         request = await self._store.cancel(request_id)
         await self._stopped([request_id], user_id)
+        if not before.status.terminal:
+            self.traces.ended(request)
         return request
 
     async def delete_request(self, request_id: str, user_id: str) -> None:
@@ -253,6 +259,9 @@ class Acceptance:
             raise Unavailable(detail, code="draining")
         accepted = await self._store_with(user_token, new)
         await self._stopped(accepted.interrupted, new.user_id)
+        if self.traces.wanted:
+            for request_id in accepted.interrupted:
+                self.traces.ended(await self._store.request(request_id))
         await self._dispatch.deliver(accepted.admitted)
         return accepted
 
@@ -329,6 +338,7 @@ class Acceptance:
             params=params,
             notify=self.notify,
             start=True,
+            traceparent=CALLER.get(),
         )
 
     def _check(self, text: str, parts: list[JSON] | None) -> None:

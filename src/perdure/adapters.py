@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from limits.aio.storage import RedisStorage
@@ -20,11 +23,17 @@ from perdure.model import JSON
 from perdure.ports import Bus, Queue, Store, Tracker
 from perdure.queues.inprocess import InProcessQueue
 from perdure.rates import Rates
-from perdure.settings import Settings
+from perdure.settings import SQLITE, Settings, without_secrets
+from perdure.stores.copying import Side, Target
 from perdure.stores.sqlite import SqliteStore
+from perdure.stores.sqlite import copying as sqlite_copying
+from perdure.traces import Traces
 
 REDIS = ("redis://", "rediss://", "valkey://")
 DAY_S = 86_400
+log = logging.getLogger("perdure.traces")
+
+TRACE_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PACKAGES = {
     "postgres": {"asyncpg"},
     "redis": {"redis"},
@@ -137,6 +146,52 @@ async def look_at_database(settings: Settings) -> JSON:
         from perdure.stores.postgres import look_at  # noqa: PLC0415  # its packages are extra
 
     return await look_at(_access(settings, connections_max=1))
+
+
+def copy_source(settings: Settings, url: str) -> AbstractAsyncContextManager[Side]:
+    """Return the side of a copy that is read; raises `SettingsError` for an unknown URL."""
+    if url.startswith(SQLITE):
+        return sqlite_copying.source(Path(url.removeprefix(SQLITE)))
+    copying, access = _copying(settings, url)
+    side: AbstractAsyncContextManager[Side] = copying.source(access)
+    return side
+
+
+def copy_target(settings: Settings, url: str) -> AbstractAsyncContextManager[Target]:
+    """Return the side of a copy that is filled; raises `SettingsError` for an unknown URL."""
+    if url.startswith(SQLITE):
+        return sqlite_copying.target(Path(url.removeprefix(SQLITE)))
+    copying, access = _copying(settings, url)
+    side: AbstractAsyncContextManager[Target] = copying.target(access)
+    return side
+
+
+def _copying(settings: Settings, url: str) -> tuple[Any, Any]:
+    if not url.startswith(("postgresql://", "postgres://")):
+        detail = f"{without_secrets(url)} is no store to copy: use sqlite:///… or postgresql://…"
+        raise SettingsError(detail)
+    with needing("postgres", url.partition(":")[0]):
+        from perdure.stores.postgres import copying  # noqa: PLC0415  # its packages are extra
+
+    own = None if url == settings.store_url else url
+    return copying, _access(settings, url=own, connections_max=1)
+
+
+def traces_of_environment() -> Traces:
+    """Return what the standard variables ask for; nothing is imported unless they do."""
+    exporter = os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower()
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    if disabled or exporter != "otlp" or not any(map(os.environ.get, TRACE_ENDPOINTS)):
+        return Traces()
+    try:
+        from perdure.spans import Spans  # noqa: PLC0415  # its packages are extra
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        # The variables are often set for everything on a machine: no reason not to start.
+        log.warning("no traces: they need the otel extra: pip install 'perdure[otel]'")
+        return Traces()
+    return Spans()
 
 
 @contextmanager

@@ -48,6 +48,7 @@ def create_app(
         lifespan = _opening(core)
     else:
         lifespan = None
+    core.metrics.deployment.shown = True
     app = FastAPI(
         title="Perdure",
         version=version("perdure"),
@@ -72,7 +73,7 @@ def build_core(settings: Settings, agents: Agents, *, worker: bool = False) -> C
     """
     runs_here = worker or not settings.has_workers
     known = {agent_id: _agent(agent_id, agent) for agent_id, agent in agents.items()}
-    return Core(
+    core = Core(
         settings,
         known,
         adapters.store_of(settings),
@@ -82,6 +83,8 @@ def build_core(settings: Settings, agents: Agents, *, worker: bool = False) -> C
         tracker=None if worker else adapters.tracker_of(settings),
         slots=settings.worker.running_max if worker else 0,
     )
+    core.trace(adapters.traces_of_environment())
+    return core
 
 
 def build_agents(settings: Settings, modules: Sequence[str] = ()) -> dict[str, Agent]:

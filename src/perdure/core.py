@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
 
 from perdure.accept import Acceptance
 from perdure.dispatch import Dispatch
@@ -12,11 +13,13 @@ from perdure.errors import SettingsError
 from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
 from perdure.keyring import Keyring
+from perdure.metrics import Metrics
 from perdure.ports import AcceptLimits, Agent, Bus, Queue, Roll, RunLimits, Store, Tracker
 from perdure.reconcile import Reconciler
 from perdure.runner import Runner
 from perdure.settings import Settings
 from perdure.tail import Tails
+from perdure.traces import Traces
 from perdure.user_tokens import acts, forbid_core_dumps
 from perdure.verdicts import Verdicts
 from perdure.webhooks import Delivery
@@ -56,12 +59,15 @@ class Core:
         self.started_at = time.time()
         self.draining = False
         self.keyring = Keyring(store, settings.auth)
+        self.metrics = Metrics(version("perdure"))
+        self.metrics.draining.set_function(lambda: self.draining)
         limits = _limits(settings, agents)
         self.dispatch = Dispatch(store, queue, limits.run)
         self.acceptance = self._acceptance(limits)
-        self.webhooks = Delivery(store, settings.webhooks)
+        self.webhooks = Delivery(store, settings.webhooks, self.metrics)
         self.tails = Tails(store, bus)
-        self.journal = Journal(store, bus)
+        self.metrics.readers.set_function(lambda: self.tails.readers)
+        self.journal = Journal(store, bus, self.metrics)
         self.runner = Runner(
             store,
             self.journal,
@@ -83,6 +89,8 @@ class Core:
         if not settings.has_workers:  # they are in other processes, which no token reaches
             self.acceptance.user_tokens = self.runner.user_tokens
         self.slots = slots
+        self.reconciler.metrics = self.metrics
+        self.traces = Traces()
         self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
         self.besides: list[Callable[[], Awaitable[None]]] = []  # to let go of in the end, too
@@ -111,6 +119,11 @@ class Core:
             silent_max_s=self.settings.worker.silent_max_s,
             slots=self.slots,
         )
+
+    def trace(self, traces: Traces) -> None:
+        """Tell these of calls to agents and of ends; before `open`."""
+        self.traces = traces
+        self.acceptance.traces = self.runner.traces = self.reconciler.traces = traces
 
     async def open(self) -> None:
         """Open the store, take over what a dead self left, and start.
@@ -172,6 +185,7 @@ class Core:
         for let_go in self.besides:
             await let_go()
         await self.store.close()
+        await asyncio.to_thread(self.traces.close)
 
 
 def _default(settings: Settings, agents: Mapping[str, Agent]) -> str:

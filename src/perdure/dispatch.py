@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextvars import Context
 
 from perdure.errors import PerdureError
 from perdure.ports import Queue, RequestStore, RunLimits
@@ -41,7 +42,8 @@ class Dispatch:
         """Ask for a look at the queue soon."""
         self._rung = True
         if self._looking is None and not self.closed:
-            self._looking = asyncio.create_task(self._look(), name="dispatch")
+            looking = self._look()
+            self._looking = asyncio.create_task(looking, name="dispatch", context=Context())
             self._looking.add_done_callback(self._looked)
 
     def _looked(self, _: asyncio.Task[None]) -> None:

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from perdure.errors import OwnershipLost, PerdureError, Unavailable
 from perdure.events import Closing
+from perdure.metrics import Metrics
 from perdure.ports import Append, Bus, RequestStore, Topic
 
 T = TypeVar("T")
@@ -48,12 +49,14 @@ class Journal:
     Args:
         store: where it goes.
         bus: whom it wakes.
+        metrics: where it is counted.
 
     """
 
-    def __init__(self, store: RequestStore, bus: Bus) -> None:
+    def __init__(self, store: RequestStore, bus: Bus, metrics: Metrics | None = None) -> None:
         self._store = store
         self._bus = bus
+        self.metrics = metrics or Metrics()
         self._dirty: dict[str, Writer] = {}
         self._wake = asyncio.Event()
         self._flushed: asyncio.Future[None] | None = None
@@ -90,6 +93,10 @@ class Journal:
         await self._leave(writer)
         last, closing = end()
         stored = await self._insist(lambda: self._store.finish(last, closing))
+        if stored:
+            self.metrics.events.inc(len(last.events))
+        else:
+            self.metrics.refused.inc()
         await self._bus.publish([Topic.events(writer.request_id)])
         return stored
 
@@ -100,6 +107,8 @@ class Journal:
         if rest is not None:
             await self._store.append([rest])
         given = await self._store.hand_over(writer.request_id, claim_id)
+        if given:
+            self.metrics.hand_overs.inc()
         await self._bus.publish([Topic.events(writer.request_id)])
         return given
 
@@ -139,7 +148,8 @@ class Journal:
     async def _store_all(self, taken: list[tuple[Writer, Append]]) -> None:
         try:
             appends = [append for _, append in taken]
-            verdicts = await self._insist(lambda: self._store.append(appends))
+            with self.metrics.commit.time():
+                verdicts = await self._insist(lambda: self._store.append(appends))
         except PerdureError as error:
             for writer, _ in taken:
                 writer.lose(error)
@@ -150,10 +160,15 @@ class Journal:
             for writer, _ in taken:
                 writer.lose(Unavailable("The answer could not be stored."))
             return
-        for (writer, _), good in zip(taken, verdicts, strict=True):
-            if not good:
+        stored = 0
+        for (writer, append), good in zip(taken, verdicts, strict=True):
+            if good:
+                stored += len(append.events)
+            else:
+                self.metrics.refused.inc()
                 detail = f"{writer.request_id} belongs to somebody else now."
                 writer.lose(OwnershipLost(detail))
+        self.metrics.events.inc(stored)
         await self._bus.publish([Topic.events(append.request_id) for _, append in taken])
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
@@ -166,5 +181,6 @@ class Journal:
             except Unavailable as error:
                 if loop.time() >= deadline:
                     raise
+                self.metrics.retried.inc()
                 log.warning("cannot store answers, trying again: %s", error)
                 await asyncio.sleep(RETRY_S)

@@ -61,7 +61,7 @@ class Request(msgspec.Struct, kw_only=True):
     Responses items once terminal. `crashes` counts lost workers, `attempt` all starts. `params` are
     the caller's parameters in the words of Open Responses (tools, instructions, temperature …), to
     be echoed and passed on. `transient`: removed with its chat soon after its end. `upstream` tells
-    where the log of the agent's own server stands.
+    where the log of the agent's own server stands. `traceparent`: the trace that the caller named.
     """
 
     id: str
@@ -89,6 +89,7 @@ class Request(msgspec.Struct, kw_only=True):
     params: JSON = {}
     transient: bool = False
     upstream: JSON | None = None
+    traceparent: str | None = None
 
 
 class Message(msgspec.Struct, kw_only=True):

@@ -20,14 +20,16 @@ from perdure.records import (
     AcceptLimits,
     Append,
     Claim,
+    Figures,
     IfBusy,
     NewMessage,
     NewRequest,
+    Overview,
     RunLimits,
     Slice,
-    Topic,
 )
-from perdure.traces import Tracker
+from perdure.topics import Topic
+from perdure.tracker import Tracker
 from perdure.user_tokens import UserToken
 
 __all__ = [
@@ -40,11 +42,13 @@ __all__ = [
     "ChatStore",
     "Claim",
     "Credentials",
+    "Figures",
     "Handler",
     "IfBusy",
     "NewMessage",
     "NewRequest",
     "Outbox",
+    "Overview",
     "Queue",
     "RequestStore",
     "Roll",
@@ -155,10 +159,19 @@ class RequestStore(Protocol):
     async def counts(self) -> dict[str, int]:
         """Return how many requests there are in each non-terminal state: `queued`, `streaming`."""
 
-    async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
-        """Remove what ended longer ago than given (0 = keep for ever); return counts by noun.
+    async def figures(self) -> Figures:
+        """Return what the whole deployment has to do and has done; cheap, however much that was."""
+
+    async def overview(self, since: float, step_s: float) -> Overview:
+        """Return who works, what failed and what happened since then, in steps."""
+
+    async def prune(
+        self, *, events_s: float, requests_s: float, chats_s: float, dry_run: bool = False
+    ) -> JSON:
+        """Remove some of what ended longer ago than given (0 = keep for ever); count it by noun.
 
         Transient requests go with their chats a minute after their end, whatever is given.
+        `dry_run`: remove nothing and count all that is due.
         """
 
 
@@ -313,6 +326,9 @@ class Queue(Protocol):
     async def enqueue(self, request_ids: Sequence[str]) -> None:
         """Hand ids over for delivery; losing them costs time (the reconciler), never an answer."""
 
+    def trouble(self) -> str | None:
+        """Say why deliveries do not get through now; None: they do, as far as is known."""
+
     def consume(self, deliver: Callable[[str], None]) -> None:
         """Call `deliver(request_id)` in this process's loop for each delivery."""
 
@@ -331,6 +347,9 @@ class Bus(Protocol):
 
     async def publish(self, topics: Iterable[str]) -> None:
         """Wake whoever listens to these topics, soon, perhaps."""
+
+    def trouble(self) -> str | None:
+        """Say why wake-ups do not get through now; None: they do, as far as is known."""
 
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
         """Call `listener(topics)` in this process's loop for all wake-ups."""

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 
 from perdure.dispatch import Dispatch
 from perdure.errors import PerdureError
+from perdure.metrics import Metrics
 from perdure.model import Failure, Request
 from perdure.ports import Agent, Bus, Queue, Store, Topic
 from perdure.settings import Retention
+from perdure.traces import Traces
 
 log = logging.getLogger("perdure.reconcile")
 
@@ -34,6 +36,10 @@ class Reconciler:
         retention: how long things are kept.
         every_s: distance of two rounds.
 
+    Attributes:
+        metrics: where it is counted.
+        traces: who is told of requests that end here.
+
     """
 
     def __init__(
@@ -47,6 +53,8 @@ class Reconciler:
         retention: Retention,
         every_s: float,
     ) -> None:
+        self.metrics = Metrics()
+        self.traces = Traces()
         self._store = store
         self._bus = bus
         self._queue = queue
@@ -74,6 +82,10 @@ class Reconciler:
         changed = await self._store.reap(self.verdict, dead=dead)
         topics: list[str] = []
         for request in changed:
+            outcome = "failed" if request.status.terminal else "queued"
+            self.metrics.lapsed.labels(outcome).inc()
+            if request.status.terminal:
+                self.traces.ended(request)
             topics += [
                 Topic.stop(request.id),
                 Topic.events(request.id),
@@ -107,7 +119,9 @@ class Reconciler:
                 continue
             try:
                 await self.take_over()
-                await self._queue.enqueue(await self._store.undelivered(UNDELIVERED_S))
+                lost = await self._store.undelivered(UNDELIVERED_S)
+                self.metrics.redelivered.inc(len(lost))
+                await self._queue.enqueue(lost)
             except PerdureError as error:
                 log.warning("cannot reconcile, will try again: %s", error)
             self._dispatch.ring()

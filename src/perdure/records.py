@@ -51,9 +51,9 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     whether a repeated idempotency key repeats the body. `start`: admit who may run now in the same
     transaction, which saves a commit per question. `client_chat_id` names the chat as a client
     does: the person's living chat of that name is used instead of `chat_id` and `new_chat`; a new
-    one gets the name. `any_agent`: the chat's agent does not bind. `params`, `transient`: see
-    `Request`. `input` is kept for `RequestStore.input`. `notify`: its end makes a webhook, in the
-    transaction that ends it.
+    one gets the name. `any_agent`: the chat's agent does not bind. `params`, `transient`,
+    `traceparent`: see `Request`. `input` is kept for `RequestStore.input`. `notify`: its end makes
+    a webhook, in the transaction that ends it.
     """
 
     id: str
@@ -81,6 +81,7 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     input: Sequence[JSON] = ()
     transient: bool = False
     notify: bool = False
+    traceparent: str | None = None
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -125,6 +126,63 @@ class Append(msgspec.Struct, frozen=True):
         return self.trace_id is not None or self.attempt is not None or self.upstream is not None
 
 
+class Tally(msgspec.Struct, frozen=True):
+    """How many requests of an agent ended so; `code` is that of their error, "" without one."""
+
+    agent_id: str
+    status: str
+    code: str
+    count: int
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment in one instant.
+
+    `waiting`: queued requests that may not run yet, and `queue_age_s` the age of the oldest;
+    `unclaimed`: those that may, and `unclaimed_age_s` the longest time since their last delivery.
+    `webhooks` wait for delivery. `ended` counts since the database was made, deleted and pruned
+    requests included.
+    """
+
+    waiting: int = 0
+    queue_age_s: float = 0.0
+    unclaimed: int = 0
+    unclaimed_age_s: float = 0.0
+    streaming: int = 0
+    webhooks: int = 0
+    webhook_age_s: float = 0.0
+    ended: Sequence[Tally] = ()
+
+    @property
+    def accepted(self) -> int:
+        """How many requests were ever accepted: each has ended, or has not yet."""
+        ended = sum(tally.count for tally in self.ended)
+        return self.waiting + self.unclaimed + self.streaming + ended
+
+
+class WorkerLoad(msgspec.Struct, frozen=True):
+    """What one worker produces: how many answers, since when, and when its first lease is over."""
+
+    worker_id: str
+    running: int
+    started_at: float | None
+    lease_until: float | None
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """What operators look at, since a time.
+
+    `workers`: the busiest. `failures`: the most frequent. `course`: `(step, what, how many)`, with
+    step 0 at `since` and `what` one of `asked`, `completed`, `failed`, `cancelled`.
+    """
+
+    since: float
+    step_s: float
+    workers: Sequence[WorkerLoad] = ()
+    failures: Sequence[Tally] = ()
+    course: Sequence[tuple[int, str, int]] = ()
+
+
 class Slice(msgspec.Struct, frozen=True):
     """A contiguous piece of a log: `events[0]` has number `first`; `last` is the newest durable."""
 
@@ -132,22 +190,3 @@ class Slice(msgspec.Struct, frozen=True):
     events: Sequence[bytes]
     last: int
     ended: bool
-
-
-class Topic:
-    """Names of wake-ups."""
-
-    @staticmethod
-    def events(request_id: str) -> str:
-        """A request's log has more."""
-        return request_id
-
-    @staticmethod
-    def stop(request_id: str) -> str:
-        """A request was taken from its worker: close the upstream call."""
-        return f"stop:{request_id}"
-
-    @staticmethod
-    def chats(user_id: str) -> str:
-        """One of the person's chats changed."""
-        return f"chats:{user_id}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 
 SHOWN = "…"
@@ -19,18 +18,3 @@ SECRETS = re.compile(
 def redacted(text: str) -> str:
     """Return a text without what looks like a secret."""
     return SECRETS.sub(SHOWN, text)
-
-
-class Formatter(logging.Formatter):
-    """Formats log entries, tracebacks included, without secrets."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the entry's text."""
-        return redacted(super().format(record))
-
-
-def set_up_logging(level: str) -> None:
-    """Log to standard error from `level` on."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])

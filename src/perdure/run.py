@@ -11,6 +11,7 @@ from perdure.deltas import Delta
 from perdure.errors import PerdureError, UpstreamError
 from perdure.events import Builder, Closing
 from perdure.fold import fold
+from perdure.metrics import Metrics
 from perdure.model import JSON, Failure, Status
 from perdure.ports import Agent, Append, Call, Claim
 from perdure.talk import as_items, as_messages
@@ -31,6 +32,7 @@ class Run:
         task: what runs it; cancelled to stop it.
         note: called with the run when there is something to store.
         answer_bytes_max: size from which the answer is too large.
+        metrics: where its first words are counted.
 
     """
 
@@ -41,6 +43,7 @@ class Run:
         task: asyncio.Task[None],
         note: Callable[[Run], None],
         answer_bytes_max: int,
+        metrics: Metrics,
     ) -> None:
         self.request_id = claim.request.id
         self.claim = claim
@@ -61,6 +64,8 @@ class Run:
         self.touched = self.started = time.monotonic()
         self._note = note
         self._answer_bytes_max = answer_bytes_max
+        self._metrics = metrics
+        self._silent = claim.request.attempt == 1
         self._seen = 0
         self._told: tuple[str | None, JSON | None, int] = (None, None, self.attempt)
 
@@ -92,6 +97,8 @@ class Run:
         """Return what is new since the last take, numbered."""
         self.noted = False
         builder = self.builder
+        if self._silent and builder.has_deltas:
+            self._speak()
         events = builder.take()
         first = builder.first - len(events)
         told = (builder.trace_id, builder.position, self.attempt)
@@ -108,8 +115,16 @@ class Run:
             _new(told[1], before[1]),
         )
 
+    def _speak(self) -> None:
+        """Count the time from the question to the first words of its first attempt."""
+        self._silent = False
+        waited = time.time() - self.claim.request.created_at
+        self._metrics.first_token.labels(self.agent.id).observe(max(0.0, waited))
+
     def end(self, status: Status, error: Failure | None = None) -> tuple[Append, Closing]:
         """Close the answer; return its last events and what is to be kept."""
+        if self._silent and self.builder.has_deltas:
+            self._speak()
         closing = self.builder.end(status, error)
         events = self.builder.take()
         first = self.builder.first - len(events)

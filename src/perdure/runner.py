@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping
 from contextlib import aclosing
+from contextvars import Context
 
 from perdure.deltas import Delta, Finish
 from perdure.errors import (
@@ -23,9 +24,11 @@ from perdure.errors import (
     UpstreamError,
 )
 from perdure.journal import Journal
-from perdure.model import Failure, Status
+from perdure.logs import REQUEST
+from perdure.model import Failure, Request, Status
 from perdure.ports import Agent, Bus, Call, RequestStore, Stoppable, Topic
 from perdure.run import Run, goes_on
+from perdure.traces import Traces
 from perdure.user_tokens import UserTokens
 
 log = logging.getLogger("perdure.runner")
@@ -62,6 +65,9 @@ class Runner:
         lease_s: how long a claim holds without renewal.
         answer_bytes_max: size at which an answer is cut off and failed.
 
+    Attributes:
+        traces: what surrounds calls to agents, and is told of ends.
+
     """
 
     def __init__(
@@ -87,6 +93,9 @@ class Runner:
         self._freed = freed
         self._lease_s = lease_s
         self._answer_bytes_max = answer_bytes_max
+        self.traces = Traces()
+        self._metrics = journal.metrics
+        self._metrics.running.set_function(lambda: len(self.runs))
         self._draining = False
         self._leaving = False
         self._chores: list[asyncio.Task[None]] = []
@@ -114,7 +123,8 @@ class Runner:
         return True
 
     def _take(self, request_id: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._work(request_id), name=request_id)
+        # In a context of its own: whose call or end has brought it here means nothing to the run.
+        task = asyncio.create_task(self._work(request_id), name=request_id, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
@@ -151,14 +161,16 @@ class Runner:
 
     async def _work(self, request_id: str) -> None:
         """Claim a request and see it through."""
+        REQUEST.set(request_id)
         claim = await self._store.claim(request_id, self.worker_id, self._lease_s, self._continuing)
         task = asyncio.current_task()
         if claim is None or task is None:
             return
         agent_id = claim.request.agent_id
         agent = self._agents.get(agent_id) or Agent(id=agent_id, handler=_Absent())
-        run = Run(claim, agent, task, self._journal.note, self._answer_bytes_max)
+        run = Run(claim, agent, task, self._journal.note, self._answer_bytes_max, self._metrics)
         self.runs[request_id] = run
+        self._count_start(claim.request)
         if self._leaving:
             run.hand_over()
         try:
@@ -215,7 +227,18 @@ class Runner:
     async def _end(self, run: Run, status: Status, error: Failure | None = None) -> None:
         """Store the end; a lost claim means that somebody else has stored another one."""
         run.ending = True
-        await self._journal.finish(run, lambda: run.end(status, error))
+        if await self._journal.finish(run, lambda: run.end(status, error)):
+            took_s = time.monotonic() - run.started
+            self._metrics.answered.labels(run.agent.id, status.value).observe(took_s)
+            log.info("%s %s after %.1f s", run.request_id, status.value, took_s)
+            if self.traces.wanted:
+                self.traces.ended(await self._store.request(run.request_id))
+
+    def _count_start(self, request: Request) -> None:
+        self._metrics.attempts.labels(request.agent_id).inc()
+        if request.attempt == 1 and request.started_at is not None:
+            waited_s = max(0.0, request.started_at - request.created_at)
+            self._metrics.waited.labels(request.agent_id).observe(waited_s)
 
     async def _attempts(self, run: Run) -> None:
         """Ask until the answer is complete; raise what ends it otherwise.
@@ -228,6 +251,7 @@ class Runner:
             try:
                 await self._ask(run)
             except UpstreamError as error:
+                self._metrics.upstream_errors.labels(run.agent.id, error.code).inc()
                 if error.code == FORGOTTEN and run.continuing:
                     run.begin_again(error.code, continued=False)
                     self._journal.note(run)
@@ -267,8 +291,9 @@ class Runner:
         run.touched, run.asking = time.monotonic(), True
         try:
             user_token = self.user_tokens.of(run.request_id)
-            async with aclosing(run.open(user_token)) as deltas:
-                finished = await self._record(run, deltas)
+            with self.traces.call(run.claim.request, run.attempt):
+                async with aclosing(run.open(user_token)) as deltas:
+                    finished = await self._record(run, deltas)
         finally:
             run.asking = False
         if not finished:
@@ -341,5 +366,7 @@ class Runner:
         """Stop a run whose claim is gone; `claim_id`: only the run under that very claim."""
         run = self.runs.get(request_id)
         if run is not None and claim_id in (None, run.claim.claim_id):
+            if run.stopped is None and not run.ending:
+                self._metrics.claims_lost.inc()
             detail = f"{request_id} was cancelled or taken over."
             run.stop(OwnershipLost(detail))

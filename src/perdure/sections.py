@@ -188,6 +188,13 @@ class Worker(Section):
         default=60,
         description="A worker whose loop is stuck, or that hears nothing of waiting work, exits.",
     )
+    metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker shows its figures to Prometheus; 0 = it does not.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address for that port.")
 
 
 class Webhooks(Section):

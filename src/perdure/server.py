@@ -20,10 +20,10 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from perdure import logs
 from perdure.connection import Connection
 from perdure.core import Core
 from perdure.errors import PerdureError, SettingsError
-from perdure.redaction import set_up_logging
 from perdure.settings import Settings
 
 log = logging.getLogger("perdure")
@@ -79,7 +79,9 @@ class _Routine(logging.Filter):
 
 def run(core: Core, app: FastAPI) -> int:
     """Serve until a signal; return 0, or 1 after saying why it could not start."""
-    _set_up_logging(core.settings)
+    logs.set_up(core.settings)
+    logging.getLogger("uvicorn.error").addFilter(_Routine())
+    logging.getLogger("uvicorn.error").setLevel("WARNING")
     try:
         uvloop.run(_serve(core, app))
     except PerdureError as error:
@@ -152,9 +154,3 @@ def _announce(core: Core, listener: socket.socket) -> None:
     agents = ", ".join(core.agents)
     sys.stdout.write(f"Perdure is at http://{shown}:{port} (agents: {agents})\n")
     sys.stdout.flush()
-
-
-def _set_up_logging(settings: Settings) -> None:
-    set_up_logging(settings.log_level)
-    logging.getLogger("uvicorn.error").addFilter(_Routine())
-    logging.getLogger("uvicorn.error").setLevel("WARNING")

@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Log from."
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Log lines for people, or one JSON object a line."
+    )
     keepalive_s: Seconds = Field(
         default=15, description="Silence after which a stream sends a comment."
     )

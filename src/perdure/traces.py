@@ -1,50 +1,40 @@
-"""Traces: what agents themselves record of an answer, and where that is kept."""
+"""Traces: one span for each request, and one below it for each call to its agent.
+
+A request may be answered by several processes, one after the other. So its ids are not random: its
+span's id is made of the request's, its trace is the caller's or made of the request's id, too, and
+whoever ends the request sends its span. This module passes traces on; spans are made only where
+OpenTelemetry's variables ask for them (`spans`), which imports its packages.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import msgspec
-
-from perdure.model import Feedback
-
-
-class Span(msgspec.Struct, kw_only=True, frozen=True):
-    """A step of a trace; `inputs` and `outputs` are JSON text, perhaps cut; times in ms."""
-
-    id: str
-    parent_id: str | None
-    name: str
-    kind: str
-    status: str
-    offset_ms: float
-    duration_ms: float | None
-    inputs: str | None
-    outputs: str | None
-    error: str | None
+from perdure.model import Request
+from perdure.traceparent import UPSTREAM
 
 
-class Trace(msgspec.Struct, kw_only=True, frozen=True):
-    """An agent's own record of an answer; `spans_left_out` counts those over the limit."""
+class Traces:
+    """Makes no spans: what a caller named is passed on to the agent's server as it is."""
 
-    trace_id: str
-    state: str
-    started_at: float
-    duration_ms: int | None
-    spans: Sequence[Span]
-    spans_left_out: int = 0
-    link: str | None = None
+    @contextmanager
+    def call(self, request: Request, attempt: int) -> Iterator[None]:
+        """Surround a call to the agent, in the context in which its handler runs."""
+        del attempt
+        before = UPSTREAM.set(request.traceparent)
+        try:
+            yield
+        finally:
+            UPSTREAM.reset(before)
 
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody wants to know of ends."""
+        return False
 
-class Tracker(Protocol):
-    """Where agents keep the traces of their answers; nothing that matters waits for it."""
+    def ended(self, request: Request) -> None:
+        """Tell of the end of a request, once, from the process that ended it."""
 
-    async def trace(self, trace_id: str) -> Trace:
-        """Return one; raises `NotFound` (`trace_not_found`), `Unavailable`."""
-
-    async def tell(self, verdict: Feedback, author: str) -> None:
-        """Put a verdict beside its trace; a later one of the same author and name replaces it."""
-
-    async def close(self) -> None:
-        """Let go of connections."""
+    def close(self) -> None:
+        """Send what was not sent yet; may take seconds."""

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from perdure.errors import PerdureError
 from perdure.http import HttpClient, HttpError
+from perdure.metrics import Metrics
 from perdure.model import JSON, Webhook
 from perdure.ports import Outbox
 from perdure.settings import Webhooks
@@ -39,13 +40,15 @@ class Delivery:
     Args:
         outbox: what waits.
         settings: where to, and with which secrets.
+        metrics: where tries are counted.
 
     """
 
     first_s = FIRST_S
     """How long to wait after the first try; twice as long after each further one."""
 
-    def __init__(self, outbox: Outbox, settings: Webhooks) -> None:
+    def __init__(self, outbox: Outbox, settings: Webhooks, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics or Metrics()
         self._outbox = outbox
         self._settings = settings
         self._client = HttpClient(connect_timeout_s=settings.timeout_s, pool_size=0)
@@ -86,9 +89,11 @@ class Delivery:
             error = str(getattr(problem, "detail", problem))
         if error is None:
             await self._outbox.settle_webhook(webhook.id)
+            self._metrics.webhook_tries.labels("delivered").inc()
             return
         give_up_s = self._settings.give_up_hours * 3600
         retry_s = retry_after(webhook, time.time(), give_up_s, self.first_s)
+        self._metrics.webhook_tries.labels("failed" if retry_s else "given_up").inc()
         log.warning("webhook %s was not taken: %s", webhook.id, error)
         await self._outbox.settle_webhook(webhook.id, error=error[:500], retry_s=retry_s)
 

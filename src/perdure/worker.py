@@ -15,16 +15,18 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from wsgiref.simple_server import WSGIServer
 
 import uvloop
 from celery import Celery, signals
+from prometheus_client import start_http_server
 
+from perdure import logs
 from perdure.app import build_agents, build_core
 from perdure.core import Core
 from perdure.errors import PerdureError, SettingsError
 from perdure.ports import Agent
 from perdure.queues.celery import TASK, CeleryQueue, Echo
-from perdure.redaction import set_up_logging
 from perdure.runner import LEAVE_S
 from perdure.settings import Settings, load
 
@@ -45,6 +47,7 @@ class Host:
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="answers", daemon=True)
         self._core: Core | None = None
+        self._figures: WSGIServer | None = None
         self._left = asyncio.Event()
         self._late: threading.Timer | None = None
         self._busy = 0
@@ -62,8 +65,23 @@ class Host:
 
     async def _open(self) -> None:
         core = build_core(self._settings, self._agents, worker=True)
+        self._show_figures(core)
         await core.open()
         self._core = core
+
+    def _show_figures(self, core: Core) -> None:
+        """Let Prometheus ask this process, in a thread of its own; it has no other HTTP server."""
+        wanted = self._settings.worker
+        if not wanted.metrics_port:
+            return
+        try:
+            self._figures, _ = start_http_server(
+                wanted.metrics_port, wanted.metrics_host, core.metrics.registry
+            )
+        except OSError as error:
+            where = f"{wanted.metrics_host}:{wanted.metrics_port}"
+            detail = f"worker.metrics_port: cannot listen on {where}: {error.strerror}."
+            raise SettingsError(detail, code="port_in_use") from None
 
     def run(self, request_id: str) -> bool:
         """See a delivered request through, from a thread of the pool; False: we are leaving."""
@@ -108,6 +126,9 @@ class Host:
         """Let go of everything; the pool has no work any more."""
         if self._core is not None:
             asyncio.run_coroutine_threadsafe(self._core.close(), self._loop).result(OPEN_S)
+        if self._figures is not None:
+            self._figures.shutdown()
+            self._figures.server_close()
 
 
 def _give_up() -> None:
@@ -174,7 +195,7 @@ def _connect(host: Host, echo: Echo) -> None:
 
 def run(settings: Settings, modules: Sequence[str] = ()) -> int:
     """Work until a signal says otherwise; return the exit code."""
-    set_up_logging(settings.log_level)
+    logs.set_up(settings)
     for chatter in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(chatter).setLevel(logging.WARNING)  # two lines for each question
     app = make(settings, build_agents(settings, modules))

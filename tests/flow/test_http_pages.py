@@ -6,6 +6,7 @@ import pytest
 
 from perdure.settings import Ui
 from tests.flow.serving import serving
+from tests.world import figures
 
 
 @pytest.fixture
@@ -54,11 +55,21 @@ async def test_metrics_are_prometheus_text(server):
     await server.ask("hi", "steered")
     answer = await server.http.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    lines = [line for line in answer.text.splitlines() if not line.startswith("#")]
-    for line in lines:
-        assert re.fullmatch(r'perdure_[a-z_]+(\{[a-z]+="[^"]*"\})? [0-9.e+]+', line), line
-    unfinished = [line for line in lines if line.startswith("perdure_requests{")]
-    assert sum(float(line.split()[-1]) for line in unfinished) == 1
+    shown = figures.parse(answer.text)
+    assert figures.total(shown, "perdure_requests") == 1
+    assert figures.total(shown, "perdure_store_up") == 1
+    assert figures.total(shown, "perdure_requests_accepted_total") == 1
+    calls = figures.by(shown, "perdure_http_calls_total", "route")
+    assert calls == {"/api/invoke_endpoint": 1}
+
+
+async def test_calls_are_counted_by_the_template_of_their_route(server):
+    """Guard: an address as it came would make a series of its own out of every id."""
+    await server.http.get("/api/requests/resp_000000000000000000000000")
+    await server.http.get("/what/ever")
+    shown = figures.parse((await server.http.get("/metrics")).text)
+    calls = figures.by(shown, "perdure_http_calls_total", "route", "status")
+    assert calls == {("/api/requests/{request_id}", "404"): 1, ("none", "404"): 1}
 
 
 async def test_readiness_tells_what_is_in_force(server):

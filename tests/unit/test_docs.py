@@ -119,10 +119,14 @@ def test_every_error_code_of_the_server_is_in_the_protocol() -> None:
     page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
     sources = [*(ROOT / "src" / "perdure").rglob("*.py")]
     told_at_the_start = {
+        "backup_damaged",
+        "copy_differs",
         "data_dir_unusable",
+        "database_in_use",
         "database_locked",
         "extra_missing",
         "port_in_use",
+        "schema_differs",
         "schema_changed",
         "schema_too_new",
         "server_too_old",

@@ -7,7 +7,8 @@ import pytest
 
 from perdure import credentials
 from perdure.cli import checking
-from perdure.redaction import Formatter, redacted
+from perdure.logs import TextLines
+from perdure.redaction import redacted
 from perdure.settings import Settings, Webhooks
 
 _, TOKEN = credentials.new("token", "ann", "x", ["read"])
@@ -53,7 +54,7 @@ def test_log_entries_and_tracebacks_show_no_secret():
     """Guard: the formatter that the server and the worker log with."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(Formatter("%(message)s"))
+    handler.setFormatter(TextLines("%(message)s"))
     log = logging.getLogger("test.redaction")
     log.addHandler(handler)
     try:

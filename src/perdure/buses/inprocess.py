@@ -24,5 +24,8 @@ class InProcessBus:
         if woken:
             self._listeners.tell(woken)
 
+    def trouble(self) -> str | None:
+        return None
+
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
         self._listeners.add(listener)

@@ -67,15 +67,18 @@ class Failing:
     def __init__(self, what: str) -> None:
         self._what = what
         self._failing = False
+        self.why: str | None = None
 
     def failed(self, error: BaseException) -> None:
         """Note a failure."""
         if not self._failing:
             log.warning("%s fails, readers look by themselves meanwhile: %s", self._what, error)
         self._failing = True
+        self.why = f"{self._what} fails: {error}"
 
     def worked(self) -> None:
         """Note a success."""
         if self._failing:
             log.warning("%s works again", self._what)
         self._failing = False
+        self.why = None

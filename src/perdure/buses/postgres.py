@@ -61,6 +61,9 @@ class PostgresBus:
             self._listeners.tell(woken)
             self._outbox.put(woken)
 
+    def trouble(self) -> str | None:
+        return self._state.why
+
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
         self._listeners.add(listener)
 

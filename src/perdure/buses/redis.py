@@ -59,6 +59,9 @@ class RedisBus:
             self._listeners.tell(woken)
             self._outbox.put(woken)
 
+    def trouble(self) -> str | None:
+        return self._state.why
+
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
         self._listeners.add(listener)
 

@@ -20,7 +20,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 db = typer.Typer(
-    help="Look after the database; a SQLite file only while no server runs.", no_args_is_help=True
+    help="Look after the database; a SQLite file only while no server runs, but for `backup`.",
+    no_args_is_help=True,
 )
 app.add_typer(db, name="db")
 hooks = typer.Typer(help="Look after webhooks that tell the end of answers.", no_args_is_help=True)
@@ -363,3 +364,40 @@ def prune(
     from perdure.cli import upkeep
 
     raise typer.Exit(upkeep.prune(config, data_dir, dry_run=dry_run))
+
+
+@db.command("backup")
+def backup(
+    target: Annotated[Path, typer.Argument(help="The file to make; it must not exist.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Copy a SQLite database, also while a server runs, and check the copy."""
+    from perdure.cli import upkeep
+
+    raise typer.Exit(upkeep.backup(config, data_dir, target))
+
+
+@db.command("restore")
+def restore(
+    source: Annotated[Path, typer.Argument(help="What `perdure db backup` has made.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Put a backup in place of the SQLite database; what was there is kept beside it."""
+    from perdure.cli import upkeep
+
+    raise typer.Exit(upkeep.restore(config, data_dir, source))
+
+
+@db.command("copy")
+def copy(
+    source: Annotated[str, typer.Argument(help="sqlite:///… or postgresql://…, not in use.")],
+    target: Annotated[str, typer.Argument(help="The other one, empty.")],
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Move to another database with every id and event: all of it, or nothing."""
+    from perdure.cli import upkeep
+
+    raise typer.Exit(upkeep.copy(config, data_dir, source, target))

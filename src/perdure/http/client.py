@@ -12,6 +12,7 @@ import msgspec
 
 from perdure.http.address import Address, RequestInvalid, Route, parse, route
 from perdure.http.connection import ConnectFailed, Connection, Headers, ResponseBroken, Sink
+from perdure.traceparent import UPSTREAM
 
 JSON_BYTES_MAX = 16 * 1024 * 1024
 DRAIN_S = 1.0
@@ -129,7 +130,8 @@ class HttpClient:
         way = self._ways.get(address[:3])
         if way is None:
             way = self._ways[address[:3]] = route(address)
-        connection = await self._send(way, _message(method, address, way, headers or {}, body))
+        sent = _traced(headers or {})
+        connection = await self._send(way, _message(method, address, way, sent, body))
         response = Response(connection)
         try:
             yield response
@@ -275,6 +277,12 @@ class HttpClient:
             if self._ca_file is not None:
                 self._tls.load_verify_locations(self._ca_file)
         return self._tls
+
+
+def _traced(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Add the trace that calls belong to now, unless the headers name one."""
+    named = UPSTREAM.get()
+    return headers if named is None else {"traceparent": named, **headers}
 
 
 def _message(

@@ -73,7 +73,7 @@ class CeleryQueue:
         self.app = application(broker_url, prefix)
         self._deliver: Callable[[str], None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="celery-publisher")
-        self._failing = False
+        self._failing: str | None = None
 
     async def open(self) -> None:
         pass
@@ -87,6 +87,9 @@ class CeleryQueue:
         loop = asyncio.get_running_loop()
         if request_ids:
             loop.run_in_executor(self._thread, self._send, list(request_ids))
+
+    def trouble(self) -> str | None:
+        return self._failing
 
     def consume(self, deliver: Callable[[str], None]) -> None:
         self._deliver = deliver
@@ -103,11 +106,11 @@ class CeleryQueue:
             except (OperationalError, OSError) as error:
                 if not self._failing:
                     log.warning("cannot reach the broker, will deliver again later: %s", error)
-                self._failing = True
+                self._failing = f"the broker cannot be reached: {error}"
                 return
             if self._failing:
                 log.warning("the broker takes messages again")
-            self._failing = False
+            self._failing = None
 
 
 ECHO = "perdure.echo"

@@ -22,5 +22,8 @@ class InProcessQueue:
             for request_id in request_ids:
                 self._deliver(request_id)
 
+    def trouble(self) -> str | None:
+        return None
+
     def consume(self, deliver: Callable[[str], None]) -> None:
         self._deliver = deliver

@@ -42,6 +42,7 @@ class AgentEvents(EventStream):
         if self.created and not await outlet.put(_frame(_created(self.row))):
             return False
         idle_s = patience_s(self.core)
+        self.core.metrics.attach("agent_events", -1)
         with self.core.tails.reader(self.row.id, -1) as reader:
             while not reader.ended:
                 batch = await reader.read(idle_s)

@@ -47,6 +47,7 @@ class UIStream(EventStream):
         """Translate the log to its end."""
         translator = Translator(self.row.message_id)
         idle_s = patience_s(self.core)
+        self.core.metrics.attach("ai_sdk", -1)
         with self.core.tails.reader(self.row.id, -1) as reader:
             while not reader.ended:
                 batch = await reader.read(idle_s)

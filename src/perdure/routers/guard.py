@@ -19,11 +19,14 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from perdure.core import Core
 from perdure.errors import Invalid, Refused
+from perdure.logs import CALL, REQUEST
 from perdure.routers import cookies, dialects, problems, turnstile
 from perdure.routers.arriving import arriving, too_large
 from perdure.routers.cookies import hostname
 from perdure.settings import Auth, Settings
+from perdure.traceparent import CALLER, valid
 
 log = logging.getLogger("perdure.http")
 
@@ -55,7 +58,11 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        settings: Settings = scope["app"].state.core.settings
+        core: Core = scope["app"].state.core
+        settings = core.settings
+        if found := re.search(r"/(resp_[A-Za-z0-9]{1,64})(/|$)", scope["path"]):
+            REQUEST.set(found.group(1))
+        CALLER.set(valid(Headers(scope=scope).get("traceparent")))
         refusal = _refusal(scope, Headers(scope=scope), settings)
         if scope["type"] == "websocket":
             await self._socket(refusal, scope, receive, send)
@@ -79,6 +86,7 @@ class Guard:
         self, refusal: Refused | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         call_id = _call_id(Headers(scope=scope))
+        CALL.set(call_id)
         started = False
 
         async def adorned(message: Message) -> None:
@@ -87,6 +95,7 @@ class Guard:
                 started = True
                 message["headers"] = _adorn(list(message.get("headers", ())), call_id)
                 message["headers"] += _told(scope, message["status"])
+                _count(scope, message["status"])
             await send(message)
 
         try:
@@ -97,7 +106,7 @@ class Guard:
             )
             await answer(scope, receive, adorned)
         except Exception:
-            log.exception("%s %s broke, x-request-id %s", scope["method"], scope["path"], call_id)
+            log.exception("%s %s broke", scope["method"], scope["path"])
             if not started:
                 await problems.internal(dialects.place_of(HTTPConnection(scope)))(
                     scope, receive, adorned
@@ -110,6 +119,13 @@ def _call_id(headers: Mapping[str, str]) -> str:
     """Return the caller's id of this call, or a fresh one."""
     given = headers.get("x-request-id", "")
     return given if re.fullmatch(r"[\w.:-]{1,128}", given, re.ASCII) else secrets.token_hex(8)
+
+
+def _count(scope: Scope, status: int) -> None:
+    """Count a call under its route's template: an address as it came could be anything."""
+    route = getattr(scope.get("route"), "path", "none")
+    metrics = scope["app"].state.core.metrics
+    metrics.calls.labels(scope["method"], route, str(status)).inc()
 
 
 def _adorn(headers: list[tuple[bytes, bytes]], call_id: str) -> list[tuple[bytes, bytes]]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from typing import Literal
+import logging
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from perdure.core import Core
-from perdure.model import JSON, Status
+from perdure.errors import PerdureError
+from perdure.model import JSON
 from perdure.routers import shapes
 from perdure.routers.agents import VERSION
 from perdure.routers.given import Running
 from perdure.routers.problems import responses
 from perdure.routers.public import public
 from perdure.routers.streams import refuse_draining
+
+log = logging.getLogger("perdure.http")
 
 router = APIRouter(tags=["server"])
 
@@ -27,12 +29,21 @@ class Health(BaseModel):
     status: Literal["alive"] = "alive"
 
 
+class Part(BaseModel):
+    """Something that answers can do without for a while."""
+
+    ok: bool
+    why: str | None = Field(description="What is wrong with it, if anything is known.")
+
+
 class Readiness(BaseModel):
-    """The server can take questions."""
+    """The server can take questions; `queue` and `bus` tell whether something is slower now."""
 
     status: Literal["ready"] = "ready"
     version: str
     store: JSON
+    queue: Part
+    bus: Part
 
 
 class _Metrics(PlainTextResponse):
@@ -51,37 +62,28 @@ async def healthz() -> Response:
 )
 @public
 async def readyz(core: Running) -> Response:
-    """Tell whether questions can be accepted now; 503 while draining or without the store."""
+    """Tell whether questions can be accepted now; 503, with the reason, if not.
+
+    It is ready without its broker and its bus: questions are stored, answers come later.
+    """
     refuse_draining(core)
-    return shapes.answer(Readiness(version=VERSION, store=await core.store.check()))
+    store = await core.store.check()
+    queue, bus = _part(core.queue.trouble()), _part(core.bus.trouble())
+    return shapes.answer(Readiness(version=VERSION, store=store, queue=queue, bus=bus))
 
 
-@router.get(
-    "/metrics", operation_id="getMetrics", response_class=_Metrics, responses=responses(503)
-)
+@router.get("/metrics", operation_id="getMetrics", response_class=_Metrics)
 @public
-async def metrics(core: Running) -> Response:
-    """Give the figures in Prometheus's text format."""
-    counts = await core.store.counts()
-    return _Metrics("".join(_samples(core, counts)))
+async def metrics(core: Running, accept: Annotated[str, Header()] = "") -> Response:
+    """Give the figures in Prometheus's text format; those of the store while it answers."""
+    try:
+        figures = await core.store.figures()
+    except PerdureError as error:
+        log.warning("metrics without those of the store: %s", error)
+        figures = None
+    body, media_type = core.metrics.show(accept, figures)
+    return Response(body, media_type=media_type)
 
 
-def _samples(core: Core, counts: dict[str, int]) -> list[str]:
-    states = {state.value: counts.get(state.value, 0) for state in Status if not state.terminal}
-    return [
-        _sample("build_info", "What is running.", {f'{{version="{VERSION}"}}': 1}),
-        _sample("uptime_seconds", "Since the start.", {"": time.time() - core.started_at}),
-        _sample("draining", "1 while it is about to stop.", {"": int(core.draining)}),
-        _sample(
-            "requests",
-            "Requests that have not ended, in the whole deployment.",
-            {f'{{status="{state}"}}': count for state, count in states.items()},
-        ),
-        _sample("readers", "Readers that follow a request here.", {"": core.tails.readers}),
-    ]
-
-
-def _sample(name: str, about: str, values: dict[str, float]) -> str:
-    lines = [f"perdure_{name}{labels} {value:g}" for labels, value in values.items()]
-    head = [f"# HELP perdure_{name} {about}", f"# TYPE perdure_{name} gauge"]
-    return "\n".join(head + lines) + "\n"
+def _part(why: str | None) -> Part:
+    return Part(ok=why is None, why=why)

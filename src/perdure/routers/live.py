@@ -121,6 +121,7 @@ class Session:
                 return revision
 
     async def _follow(self, request_id: str, after: int) -> None:
+        self.core.metrics.attach("live", after)
         following = self.core.tails.follow(request_id, after, idle_s=patience_s(self.core))
         try:
             async with aclosing(following) as batches:

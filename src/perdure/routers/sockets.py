@@ -154,6 +154,7 @@ class Viewer:
 
     async def _events(self, after: int) -> None:
         idle_s = patience_s(self.core)
+        self.core.metrics.attach("websocket", after)
         following = self.core.tails.follow(self.row.id, after, idle_s=idle_s)
         async with aclosing(following) as batches:
             async for batch in batches:

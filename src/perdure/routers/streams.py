@@ -296,6 +296,7 @@ class LogStream(EventStream):
     async def fill(self, outlet: Outlet) -> bool:
         """Read what is behind, then let what is new go straight through."""
         idle_s = patience_s(self.core)
+        self.core.metrics.attach("sse", self.after)
         with self.core.tails.reader(self.request_id, self.after) as reader:
             while not reader.ended:
                 idle = await outlet.listen(reader, idle_s)

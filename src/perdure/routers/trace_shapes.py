@@ -8,7 +8,7 @@ from typing import Self
 import msgspec
 from pydantic import BaseModel, Field
 
-from perdure import traces
+from perdure import tracker
 from perdure.routers.shapes import AT, TRACE_ID, example, since
 
 
@@ -62,7 +62,7 @@ class Trace(BaseModel):
     link: str | None = Field(description="Its page at the tracking server.")
 
     @classmethod
-    def of(cls, trace: traces.Trace) -> Self:
+    def of(cls, trace: tracker.Trace) -> Self:
         """Show a trace."""
         fields = msgspec.structs.asdict(trace)
         fields["spans"] = [Span(**msgspec.structs.asdict(span)) for span in trace.spans]

@@ -9,6 +9,7 @@ import msgspec
 
 from perdure.credentials import Credential
 from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Usage, Webhook
+from perdure.records import Figures, Overview, Tally, WorkerLoad
 from perdure.stores import refusals
 
 Row = Sequence[Any]
@@ -17,7 +18,7 @@ REQUEST = (
     "id, chat_id, user_id, agent_id, user_message_id, message_id, status, created_at,"
     " next_sequence, attempt, crashes, dispatched_at, not_before, started_at, completed_at,"
     " trace_id, error, usage, output, incomplete_reason, metadata, events_pruned,"
-    " params, transient, upstream"
+    " params, transient, upstream, traceparent"
 )
 MESSAGE = "id, chat_id, parent_id, role, text, parts, output, request_id, created_at"
 CHAT = (
@@ -60,6 +61,57 @@ def item(outputs: Iterable[Row], item_id: str) -> JSON:
     raise refusals.unknown("item", item_id)
 
 
+def figures(now: float, live: Sequence[Row], webhooks: Row, tallies: Sequence[Row]) -> Figures:
+    """Make the figures of a deployment.
+
+    Args:
+        now: by the store's clock.
+        live: by group: streaming?, admitted?, how many, oldest created_at, oldest dispatched_at.
+        webhooks: how many wait, the oldest's created_at.
+        tallies: `(agent_id, status, code, count)`.
+
+    """
+    waiting, unclaimed, streaming = (0, None), (0, None), 0
+    for is_streaming, is_admitted, count, created_at, dispatched_at in live:
+        if is_streaming:
+            streaming += count
+        elif is_admitted:
+            unclaimed = (count, dispatched_at)
+        else:
+            waiting = (count, created_at)
+    return Figures(
+        waiting=waiting[0],
+        queue_age_s=_age(now, waiting[1]),
+        unclaimed=unclaimed[0],
+        unclaimed_age_s=_age(now, unclaimed[1]),
+        streaming=streaming,
+        webhooks=webhooks[0],
+        webhook_age_s=_age(now, webhooks[1]),
+        ended=[Tally(*tally) for tally in tallies],
+    )
+
+
+def overview(
+    since: float,
+    step_s: float,
+    workers: Sequence[Row],
+    failures: Sequence[Row],
+    course: Sequence[Row],
+) -> Overview:
+    """Make an overview of rows in the order of its nouns' fields."""
+    return Overview(
+        since=since,
+        step_s=step_s,
+        workers=[WorkerLoad(*worker) for worker in workers],
+        failures=[Tally(*failure) for failure in failures],
+        course=[(step, what, count) for step, what, count in course],
+    )
+
+
+def _age(now: float, since: float | None) -> float:
+    return 0.0 if since is None else max(0.0, now - since)
+
+
 def request(r: Row) -> Request:
     """Make a request of the columns `REQUEST`; its number is that of the row."""
     return Request(
@@ -88,6 +140,7 @@ def request(r: Row) -> Request:
         params=load(r[22]),
         transient=bool(r[23]),
         upstream=load(r[24]),
+        traceparent=r[25],
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from perdure.errors import NotFound, PerdureError, Unavailable
 from perdure.model import Feedback
-from perdure.traces import Span, Trace
+from perdure.tracker import Span, Trace
 
 T = TypeVar("T")
 

@@ -43,6 +43,7 @@ class ResponseStream(EventStream):
     async def fill(self, outlet: Outlet) -> bool:
         """Send the events, each with a piece of its own: some clients parse piece by piece."""
         idle_s = patience_s(self.core)
+        self.core.metrics.attach("responses", self.after)
         with self.core.tails.reader(self.row.id, self.after) as reader:
             while not reader.ended:
                 idle = await outlet.listen(reader, idle_s, _chunks)

@@ -8,11 +8,12 @@ from perdure.stores.postgres.database import NOW, Access, Database
 from perdure.stores.postgres.migrations import applied, known, migrate
 from perdure.stores.postgres.outbox import Outbox
 from perdure.stores.postgres.retention import Retention
+from perdure.stores.postgres.watching import Watching
 
 __all__ = ["Access", "PostgresStore", "look_at"]
 
 
-class PostgresStore(Retention, Outbox, Credentials):
+class PostgresStore(Retention, Outbox, Credentials, Watching):
     """`ports.Store` on PostgreSQL 15 or newer; any number of processes may open it at once."""
 
     def __init__(self, access: Access) -> None:

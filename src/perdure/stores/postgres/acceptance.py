@@ -216,8 +216,8 @@ class Acceptance:
         new = self._new
         await self._session.all(
             "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata, params, transient, notify)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7, $8, $9, $10)",
+            " status, created_at, next_sequence, metadata, params, transient, notify, traceparent)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7, $8, $9, $10, $11)",
             new.id,
             new.chat_id,
             new.user_id,
@@ -228,6 +228,7 @@ class Acceptance:
             rows.dump(new.params),
             new.transient,
             new.notify,
+            new.traceparent,
         )
         if new.input:
             await self._session.all(

@@ -30,7 +30,19 @@ Remove = Callable[[Session, list[str]], Awaitable[Any]]
 class Retention(Branches):
     """`RequestStore.prune` on PostgreSQL."""
 
-    async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
+    async def prune(
+        self, *, events_s: float, requests_s: float, chats_s: float, dry_run: bool = False
+    ) -> JSON:
+        if dry_run:
+            return {
+                "events": await self._due(OLD_EVENTS, events_s),
+                "requests": await self._due(OLD_REQUESTS, requests_s),
+                "chats": await self._due(OLD_CHATS, chats_s),
+                "tombstones": await self._due(TOMBSTONES, TOMBSTONE_S),
+                "transient": await self._due(TRANSIENT, TRANSIENT_S),
+                "webhooks": await self._due(WEBHOOKS, WEBHOOK_S),
+                "sessions": await self._due(SESSIONS, SESSION_S),
+            }
         return {
             "events": await self._step(OLD_EVENTS, events_s, self._remove_events),
             "requests": await self._step(OLD_REQUESTS, requests_s, self._forget),
@@ -40,6 +52,13 @@ class Retention(Branches):
             "webhooks": await self._step(WEBHOOKS, WEBHOOK_S, self._remove_webhooks),
             "sessions": await self._step(SESSIONS, SESSION_S, self._remove_sessions),
         }
+
+    async def _due(self, found: str, age_s: float) -> int:
+        """Count all that is older than `age_s`."""
+        if not age_s:
+            return 0
+        ((count,),) = await self.db.look(f"SELECT count(*) FROM ({found}) due", float(age_s))
+        return int(count)
 
     async def _step(self, found: str, age_s: float, remove: Remove) -> int:
         """Remove some of what is older than `age_s`; nothing is written when nothing is."""

@@ -8,6 +8,7 @@ chat; only `append` and `renew` go without it: they touch running requests' rows
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import randrange
 from typing import Any
 
 from perdure.events import Builder, Closing
@@ -29,6 +30,12 @@ WITH changed AS (
 )
 UPDATE chat SET revision = changed.revision FROM changed WHERE id = $1
 """
+TALLY = """
+INSERT INTO tally AS t (agent_id, status, code, shard, count) VALUES ($1, $2, $3, $4, 1)
+    ON CONFLICT (agent_id, status, code, shard) DO UPDATE SET count = t.count + 1
+"""
+SHARDS = 16
+"""Ends in different processes seldom wait for each other's row; it is locked last and briefly."""
 UNFINISHED = "status IN ('queued', 'streaming')"
 CONVERSATION = (
     "WITH RECURSIVE line (id, depth) AS (SELECT $1::text, 0 UNION ALL"
@@ -73,7 +80,7 @@ class Transitions:
             " attempt = coalesce($10, attempt), upstream = coalesce($12, upstream)"
             f" WHERE id = $1 AND {UNFINISHED} AND next_sequence = $2"
             " AND ($11::text IS NULL OR (claim_id = $11 AND status = 'streaming'))"
-            " RETURNING chat_id, user_id, message_id, notify",
+            " RETURNING chat_id, user_id, message_id, notify, agent_id",
             last.request_id,
             last.first,
             closing.status,
@@ -93,6 +100,8 @@ class Transitions:
         if row["notify"]:
             await self._post(session, last.request_id, row["user_id"], closing)
         await self._tell_end(session, row, closing)
+        code = closing.error.code if closing.error else ""
+        await session.all(TALLY, row["agent_id"], closing.status, code, randrange(SHARDS))  # noqa: S311
         return True
 
     async def _post(
@@ -110,7 +119,7 @@ class Transitions:
 
     async def _tell_end(self, session: Session, row: Any, closing: Closing) -> None:
         """Write what an end means for the message and the chat."""
-        chat_id, user_id, message_id, _ = row
+        chat_id, user_id, message_id, *_ = row
         await session.all(
             "UPDATE message SET text = $2, output = $3, words = array_to_tsvector($4)"
             " WHERE id = $1",

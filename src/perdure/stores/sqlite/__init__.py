@@ -15,11 +15,12 @@ from perdure.stores.sqlite.migrations import migrate
 from perdure.stores.sqlite.outbox import Outbox
 from perdure.stores.sqlite.requests import Requests
 from perdure.stores.sqlite.retention import Retention
+from perdure.stores.sqlite.watching import Watching
 
 __all__ = ["SqliteStore"]
 
 
-class SqliteStore(Requests, Retention, Outbox, Credentials):
+class SqliteStore(Requests, Retention, Outbox, Credentials, Watching):
     """`ports.Store` on one SQLite file, which this process owns while it is open.
 
     Args:

@@ -209,8 +209,8 @@ class AcceptWork:
         new = self._new
         self._db.all(
             "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata, params, transient, notify)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?, ?, ?, ?)",
+            " status, created_at, next_sequence, metadata, params, transient, notify, traceparent)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?, ?, ?, ?, ?)",
             new.id,
             new.chat_id,
             new.user_id,
@@ -222,6 +222,7 @@ class AcceptWork:
             rows.dump(new.params),
             int(new.transient),
             int(new.notify),
+            new.traceparent,
         )
         if new.input:
             self._db.all("INSERT INTO input VALUES (?, ?)", new.id, rows.dump(new.input))

@@ -13,7 +13,8 @@ import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -202,6 +203,15 @@ class Database:
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
         return connection
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep every process from opening the file; raises `Unavailable` when one has it."""
+        self._lock()
+        try:
+            yield
+        finally:
+            self._unlock()
 
     def _lock(self) -> None:
         path = f"{self.path}.lock"

@@ -142,6 +142,14 @@ class Log:
         self._writer.execute("DELETE FROM journal WHERE id < ?", (low,))
         self._kept_row = low
 
+    def settle(self) -> None:
+        """Move everything to segments, so that nothing lies in the journal only."""
+        for request_id, live in self.live.items():
+            if live.hot:
+                self._segment(request_id)
+        self._writer.execute("DELETE FROM journal")
+        self._kept_row = self._next_row
+
     def _owned(self, append: Append) -> bool:
         live = self.live.get(append.request_id)
         return live is not None and live.claim_id == append.claim_id and live.next == append.first

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from perdure.model import JSON
 from perdure.stores.keeping import ROWS_PER_STEP, SESSION_S, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
@@ -21,25 +22,55 @@ OVER = "SELECT id FROM credential WHERE kind = 'session' AND expires_at < ?"
 TOMBSTONES = "SELECT id FROM chat WHERE deleted_at < ?"
 
 
+def due(look: Callable[[str, float], list[Any]], ages: Mapping[str, float]) -> JSON:
+    """Count by noun what is older than it may get; ages in seconds, 0 = kept for ever."""
+    return {
+        noun: look(f"SELECT count(*) FROM ({found})", before)[0][0] if before else 0
+        for noun, (found, before) in _old(ages).items()
+    }
+
+
+def _old(ages: Mapping[str, float]) -> dict[str, tuple[str, float]]:
+    """Return by noun what finds the ids of the old, and the time before which they are it."""
+    now = time.time()
+    return {
+        noun: (found, now - age_s if age_s else 0.0)
+        for noun, found, age_s in (
+            ("events", OLD_EVENTS, ages["events"]),
+            ("requests", OLD_REQUESTS, ages["requests"]),
+            ("chats", OLD_CHATS, ages["chats"]),
+            ("tombstones", TOMBSTONES, TOMBSTONE_S),
+            ("transient", OLD_TRANSIENT, TRANSIENT_S),
+            ("webhooks", OLD_WEBHOOKS, WEBHOOK_S),
+            ("sessions", OVER, SESSION_S),
+        )
+    }
+
+
 class Retention(Branches):
     """`RequestStore.prune` on one SQLite file, and the housekeeping of its log."""
 
-    async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
+    async def prune(
+        self, *, events_s: float, requests_s: float, chats_s: float, dry_run: bool = False
+    ) -> JSON:
+        ages = {"events": events_s, "requests": requests_s, "chats": chats_s}
+        if dry_run:
+            return due(self.db.look, ages)
         if self.log.untidy:
             await self.db.write(self.log.tidy)
         await self.index()
-        now = time.time()
+        remove = {
+            "events": self._remove_events,
+            "requests": self._remove_request,
+            "chats": self._remove_old_chat,
+            "tombstones": self._remove_tombstone,
+            "transient": self._remove_transient,
+            "webhooks": self._remove_webhook,
+            "sessions": self._remove_session,
+        }
         return {
-            noun: await self._step(found, now - age_s, remove) if age_s else 0
-            for noun, age_s, found, remove in (
-                ("events", events_s, OLD_EVENTS, self._remove_events),
-                ("requests", requests_s, OLD_REQUESTS, self._remove_request),
-                ("chats", chats_s, OLD_CHATS, self._remove_old_chat),
-                ("tombstones", TOMBSTONE_S, TOMBSTONES, self._remove_tombstone),
-                ("transient", TRANSIENT_S, OLD_TRANSIENT, self._remove_transient),
-                ("webhooks", WEBHOOK_S, OLD_WEBHOOKS, self._remove_webhook),
-                ("sessions", SESSION_S, OVER, self._remove_session),
-            )
+            noun: await self._step(found, before, remove[noun]) if before else 0
+            for noun, (found, before) in _old(ages).items()
         }
 
     async def _step(self, found: str, before: float, remove: Callable[[str], None]) -> int:

@@ -45,7 +45,7 @@ class Transitions:
             "UPDATE request SET status = ?, claim_id = NULL, lease_until = NULL, completed_at = ?,"
             " error = ?, usage = ?, output = ?, incomplete_reason = ?, dispatched_at = NULL"
             " WHERE id = ? AND status IN ('queued', 'streaming')"
-            " RETURNING chat_id, user_id, message_id, notify",
+            " RETURNING chat_id, user_id, message_id, notify, agent_id",
             closing.status,
             time.time(),
             rows.dump(closing.error),
@@ -56,7 +56,8 @@ class Transitions:
         )
         if row is None:
             return
-        chat_id, user_id, message_id, notify = row
+        chat_id, user_id, message_id, notify, agent_id = row
+        self._count(agent_id, closing)
         if notify:
             self._post(request_id, user_id, closing)
         position = self.db.one(
@@ -76,6 +77,14 @@ class Transitions:
         )
         self._chat_changed(chat_id, user_id)
         self._number(request_id, self.log.seal(request_id, first, events))
+
+    def _count(self, agent_id: str, closing: Closing) -> None:
+        self.db.all(
+            "INSERT INTO tally VALUES (?, ?, ?, 1) ON CONFLICT DO UPDATE SET count = count + 1",
+            agent_id,
+            closing.status,
+            closing.error.code if closing.error else "",
+        )
 
     def _post(self, request_id: str, user_id: str, closing: Closing) -> None:
         """Put the notice of an end into the outbox."""
