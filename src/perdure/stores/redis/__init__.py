@@ -12,7 +12,7 @@ Keys, all under the settings' `prefix`, and who removes each:
 - a request's own, removed with it and expiring after its end as retention says: `request`, `log`,
   `input`, `feedback`, `key` (of idempotency), `trace`;
 - `webhook`, removed a month after it was made and expiring a day later; `done` and `probe`, which
-  live for a minute.
+  live for a minute, and `frozen`, which lives for half a second.
 """
 
 from __future__ import annotations
