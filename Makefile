@@ -21,7 +21,7 @@ help: ## Show this list
 		printf '%-14s %s\n' "$$name" "$$text"; done
 
 setup: ## Set up everything that tests and checks need
-	@$(PREPARE) dev web litellm clients browser
+	@$(PREPARE) dev web litellm clients browser proxy
 
 run: ## Serve on http://127.0.0.1:8000 (HOST, PORT, ARGS)
 	@$(PREPARE) runtime web

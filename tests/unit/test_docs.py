@@ -124,7 +124,9 @@ def test_every_error_code_of_the_server_is_in_the_protocol() -> None:
         "port_in_use",
         "schema_changed",
         "schema_too_new",
+        "cluster_mode",
         "server_too_old",
+        "store_read_only",
         "store_unreachable",
     }
     for source in sources:
