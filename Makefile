@@ -24,7 +24,7 @@ help: ## Show this list
 		printf '%-14s %s\n' "$$name" "$$text"; done
 
 setup: ## Set up everything that tests and checks need
-	@$(PREPARE) dev web litellm mlflow clients browser
+	@$(PREPARE) dev web litellm mlflow clients browser proxy
 
 run: ## Serve on http://127.0.0.1:8000 (HOST, PORT, ARGS)
 	@$(PREPARE) runtime web

@@ -20,9 +20,10 @@ DEV = "requirements/dev.txt"
 
 
 def main() -> int:
-    """Compile the seven files, the largest first."""
+    """Compile all files, the largest first."""
     compile_to(DEV, "pyproject.toml", "--group", "dev")
     compile_to("requirements/runtime.txt", "pyproject.toml", "--constraints", DEV)
+    compile_to("requirements/all.txt", "pyproject.toml", "--extra", "all", "--constraints", DEV)
     compile_to("requirements/build.txt", "--group", "pyproject.toml:build", "--constraints", DEV)
     compile_to("requirements/web.txt", "--group", "pyproject.toml:web", "--constraints", DEV)
     compile_to("requirements/litellm.txt", "--group", "pyproject.toml:litellm")

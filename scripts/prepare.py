@@ -33,6 +33,7 @@ REQUIREMENTS = ROOT / "requirements"
 PYTHON_MIN = (3, 11)
 BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 APT_LOCK_WAIT_S = 300
+SYSTEM_FOLDERS = ("/usr/sbin", "/sbin")
 
 
 class CannotPrepareError(Exception):
@@ -49,6 +50,7 @@ def main(parts: list[str]) -> int:
         "mlflow": prepare_mlflow,
         "clients": prepare_clients,
         "browser": prepare_browser,
+        "proxy": prepare_proxy,
     }
     if not parts or not set(parts) <= set(steps):
         print(f"usage: prepare.py {' | '.join(steps)} ...", file=sys.stderr)
@@ -170,6 +172,23 @@ def prepare_browser() -> None:
 def find_browser() -> str | None:
     """Return the path of the Chromium or Chrome on PATH, or None."""
     return next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
+
+
+def prepare_proxy() -> None:
+    """Install the distribution's nginx and systemd's checker, which try what is in `deploy/`."""
+    missing = {"nginx": "nginx-light", "systemd-analyze": "systemd"}
+    wanted = [package for tool, package in missing.items() if find_tool(tool) is None]
+    if not wanted:
+        return
+    say(f"installing {' and '.join(wanted)} with apt-get")
+    apt_install(*wanted)
+    if find_tool("nginx") is None:
+        raise CannotPrepareError("apt-get installed nginx-light, but there is no `nginx`.")
+
+
+def find_tool(name: str) -> str | None:
+    """Return the path of a tool, also where a bare PATH has no place for it, or None."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_FOLDERS]))
 
 
 def ensure_venv() -> None:

@@ -304,7 +304,7 @@ def test_each_pin_has_its_hash():
 
 def test_development_and_production_run_the_same_versions():
     development = set(pins_of("dev"))
-    assert set(pins_of("runtime")) <= development
+    assert set(pins_of("runtime")) <= set(pins_of("all")) <= development
     assert set(pins_of("build")) <= development
     assert set(pins_of("web")) <= development
 

@@ -12,7 +12,9 @@ from perdure.errors import Unavailable
 from perdure.model import Status
 from perdure.ports import NewMessage, RunLimits
 from perdure.stores.postgres import Access, PostgresStore, acceptance, admission
-from tests import databases
+from perdure.stores.redis import Access as RedisAccess
+from perdure.stores.redis import RedisStore
+from tests import databases, valkeys
 from tests.contract.stores import (
     LAPSED_S,
     LEASE_S,
@@ -30,17 +32,19 @@ from tests.contract.stores import (
 ROUNDS = 20
 
 
-@pytest.fixture
-async def url():
-    async with databases.fresh() as made:
-        yield made
+SERVERS = {
+    "postgres": (databases, lambda url: PostgresStore(Access(url=url))),
+    "redis": (valkeys, lambda url: RedisStore(RedisAccess(url=url))),
+}
 
 
-@pytest.fixture
-async def pair(url):
+@pytest.fixture(params=SERVERS)
+async def pair(request):
     """Open two stores on one empty database at the same instant: their migrations race, too."""
+    server, made = SERVERS[request.param]
     async with AsyncExitStack() as stack:
-        stores = [PostgresStore(Access(url=url)) for _ in range(2)]
+        url = await stack.enter_async_context(server.fresh())
+        stores = [made(url) for _ in range(2)]
         await asyncio.gather(*(store.open() for store in stores))
         for store in stores:
             stack.push_async_callback(store.close)
@@ -118,6 +122,10 @@ async def test_an_append_here_and_a_cancel_there_leave_no_gap(pair):
         assert text == "".join(f"{n} " for n in range(sum(kept)))
 
 
+only_postgres = pytest.mark.parametrize("pair", ["postgres"], indirect=True)
+"""What switches off a lock of PostgreSQL's; Redis has none, see `test_controls_redis.py`."""
+
+
 async def limit_holds(pair):
     """Check that admissions of two processes together stay under one limit."""
     limits = RunLimits(running_max=7, running_per_user_max=100)
@@ -135,6 +143,7 @@ async def test_two_processes_admit_under_one_limit(pair):
     await limit_holds(pair)
 
 
+@only_postgres
 async def test_without_the_admission_lock_the_limit_is_passed(pair, monkeypatch):
     """Control: the check above can fail."""
 
@@ -190,6 +199,7 @@ async def test_a_name_of_a_client_sent_to_two_processes_makes_one_chat(pair):
     await name_holds(pair)
 
 
+@only_postgres
 async def test_without_the_lock_of_the_name_a_question_is_refused(pair, monkeypatch):
     """Control: the check above can fail; the index lets no second chat of that name in."""
     monkeypatch.setattr(acceptance, "LOCK_NAME", "SELECT $1::text, $2::text")
@@ -255,5 +265,7 @@ async def test_a_busy_day_of_two_processes_ends_without_a_deadlock(pair, rng):
     for user in people:
         for request in (await pair[0].requests(user, limit=100))[0]:
             await sound(pair[1], request.id)
+    if not isinstance(pair[0], PostgresStore):
+        return
     counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     assert [tuple(row) for row in await pair[0].db.look(counted)] == [(0,)]

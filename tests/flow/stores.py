@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from tests import databases, valkeys
 
-STORES = ("sqlite", "postgres", "redis")
+STORES = ("sqlite", "postgres")
+"""Stores under the long stories; Redis has its own in `chaos/test_redis_store.py`."""
 # Short times: on a shared store, what a killed server held is free only when its lease is over.
 SHARED = 'store_url = "{url}"\nlease_s = 4\nreap_s = 0.5\n'
 

@@ -21,8 +21,9 @@ from perdure.errors import SettingsError
 from perdure.queues.celery import CeleryQueue
 from perdure.settings import load, without_secrets
 from perdure.stores.postgres import PostgresStore, migrations
+from perdure.stores.redis import RedisStore
 from perdure.stores.sqlite import SqliteStore
-from tests import databases
+from tests import databases, valkeys
 from tests.world.server import environment
 
 NEWEST = migrations.known()[-1].number
@@ -65,6 +66,9 @@ def test_the_urls_choose_the_adapters(tmp_path):
     shared = settings(tmp_path, store_url=POSTGRES)
     assert isinstance(adapters.store_of(shared), PostgresStore)
     assert isinstance(adapters.bus_of(shared), PostgresBus)
+    ephemeral = settings(tmp_path, store_url="valkey://127.0.0.1:1/2")
+    assert isinstance(adapters.store_of(ephemeral), RedisStore)
+    assert isinstance(adapters.bus_of(ephemeral), RedisBus)
     many = settings(tmp_path, store_url=POSTGRES, queue_url=BROKER, bus_url="valkey://127.0.0.1:1")
     assert isinstance(adapters.bus_of(many), RedisBus)
     assert isinstance(adapters.queue_of(many), CeleryQueue)
@@ -101,6 +105,7 @@ def test_a_password_function_that_cannot_be_had_is_named(tmp_path, place):
     ("package", "extra", "given"),
     [
         ("asyncpg", "postgres", {"store_url": POSTGRES}),
+        ("redis", "redis", {"store_url": "redis://127.0.0.1:1"}),
         ("redis", "redis", {"store_url": POSTGRES, "bus_url": "redis://127.0.0.1:1"}),
         ("celery", "celery", {"store_url": POSTGRES, "queue_url": BROKER}),
     ],
@@ -154,6 +159,36 @@ def test_check_and_upgrade_and_prune_of_a_database(tmp_path, url):
         assert (code, "Removed: 0 events" in said) == (0, True), said
         code, said = perdure(tmp_path, "db", "prune", "--dry-run", **given)
         assert (code, "Would remove: 0 events" in said) == (0, True), said
+
+
+@pytest.mark.parametrize(
+    ("config", "verdict", "said"),
+    [
+        ({}, "wrong", "appendonly no"),
+        ({**valkeys.ALWAYS, "maxmemory-policy": "allkeys-lru"}, "wrong", "noeviction"),
+        ({**valkeys.ALWAYS, "appendfsync": "everysec"}, "note", "the last second"),
+        (valkeys.ALWAYS, "ok", "appendfsync always"),
+    ],
+)
+def test_check_warns_of_a_redis_that_forgets(tmp_path, config, verdict, said):
+    """What its persistence means for what people were shown."""
+    with ValkeyServer(config=config) as server:
+        given = {"store_url": f"{server.connection_url}/0"}
+        code, told = perdure(tmp_path, "check", "--json", **given)
+        (store,) = [line for line in json.loads(told) if line["about"] == "store"]
+    assert store["verdict"] == verdict
+    assert said in store["detail"] + store["hint"]
+    assert code == (verdict == "wrong")
+
+
+def test_upgrade_and_prune_of_a_redis_store(tmp_path):
+    """The same commands as on a database."""
+    with ValkeyServer() as server:
+        given = {"store_url": f"{server.connection_url}/0"}
+        code, said = perdure(tmp_path, "db", "upgrade", **given)
+        assert (code, "schema 1" in said) == (0, True), said
+        code, said = perdure(tmp_path, "db", "prune", **given)
+        assert (code, "Removed: 0 events" in said) == (0, True), said
 
 
 def test_check_tells_what_is_away(tmp_path, free_port):

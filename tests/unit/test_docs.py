@@ -129,7 +129,9 @@ def test_every_error_code_of_the_server_is_in_the_protocol() -> None:
         "schema_differs",
         "schema_changed",
         "schema_too_new",
+        "cluster_mode",
         "server_too_old",
+        "store_read_only",
         "store_unreachable",
     }
     for source in sources:

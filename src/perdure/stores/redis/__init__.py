@@ -14,7 +14,7 @@ Keys, all under the settings' `prefix`, and who removes each:
   `input`, `feedback`, `key` (of idempotency), `trace`;
 - `credential`, removed when it is revoked or, of a session, when its time is over;
 - `webhook`, removed a month after it was made and expiring a day later; `done` and `probe`, which
-  live for a minute.
+  live for a minute, and `frozen`, which lives for half a second.
 """
 
 from __future__ import annotations

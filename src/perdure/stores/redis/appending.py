@@ -12,6 +12,10 @@ from perdure.stores.redis import log
 from perdure.stores.redis.database import Database
 from perdure.stores.redis.transitions import Keeping, Steps
 
+DONE, NOT_NOW = 1, 2
+FROZEN_S = 0.005
+"""Between two looks at a request that somebody ends just now; a fraction of a second in all."""
+
 
 class Appending:
     """`RequestStore.append`, one at a time: the next one's numbers follow the last one's."""
@@ -31,14 +35,20 @@ class Appending:
             return await self._append(appends)
 
     async def _append(self, appends: Sequence[Append]) -> list[bool]:
-        given = [word for one in appends for word in log.words(one, doubt=self._doubts.about(one))]
+        given = [log.words(one, doubt=self._doubts.about(one)) for one in appends]
+        verdicts = [NOT_NOW] * len(given)
         try:
-            verdicts = await self.db.append(given)
+            while left := [n for n, verdict in enumerate(verdicts) if verdict == NOT_NOW]:
+                told = await self.db.append([word for n in left for word in given[n]])
+                for n, verdict in zip(left, told, strict=True):
+                    verdicts[n] = verdict
+                if NOT_NOW in told:
+                    await asyncio.sleep(FROZEN_S)
         except Unavailable:
             self._doubts.add(appends)
             raise
         self._doubts.settle(appends)
-        return [bool(verdict) for verdict in verdicts]
+        return [verdict == DONE for verdict in verdicts]
 
     async def renew(self, claims: Mapping[str, str], lease_s: float) -> set[str]:
         if not claims:

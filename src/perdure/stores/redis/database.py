@@ -87,12 +87,14 @@ class Draft:
     Attributes:
         now: the server's clock at the first read, unix seconds.
         known: what earlier attempts at the same change worked out, to go on from.
+        attempt: how many there were.
 
     """
 
-    def __init__(self, database: Database, known: dict[str, Any]) -> None:
+    def __init__(self, database: Database, known: dict[str, Any], attempt: int = 0) -> None:
         self.now = 0.0
         self.known = known
+        self.attempt = attempt
         self.key = database.key
         self._database = database
         self._guards: list[tuple[str, str, str | bytes]] = []
@@ -199,7 +201,7 @@ class Database:
         """
         known: dict[str, Any] = {}
         for attempt in range(CHANGES_MAX):
-            draft = Draft(self, known)
+            draft = Draft(self, known, attempt)
             try:
                 result = await work(draft)
                 if await draft.commit():

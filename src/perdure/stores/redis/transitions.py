@@ -21,6 +21,10 @@ from perdure.stores.redis import admission, lists, log, values
 from perdure.stores.redis.database import Database, Draft, Outdated
 from perdure.stores.redis.values import Fields
 
+FREEZE_FROM = 3
+"""Attempts at ending a request before its worker has to wait: else a fast one would always win."""
+FROZEN_MS = 500
+
 
 class Keeping(msgspec.Struct, frozen=True):
     """After how many seconds Redis itself lets an end's leftovers go; 0 = never."""
@@ -82,6 +86,8 @@ class Steps:
 
     async def known(self, draft: Draft, request_id: str) -> Known:
         """Return a request's log; whoever writes behind it guards the number."""
+        if draft.attempt >= FREEZE_FROM:
+            await self._freeze(draft, request_id)
         known: Known = draft.known.setdefault(request_id, Known(Fold(), []))
         for event in await log.after(self.db, request_id, known.fold.sequence_number):
             known.fold.apply(event)
@@ -89,6 +95,12 @@ class Steps:
         if known.fold.ended:
             raise Outdated  # it ended after its row was read
         return known
+
+    async def _freeze(self, draft: Draft, request_id: str) -> None:
+        """Let a worker that writes without a pause wait until this draft is written or given up."""
+        key = self.key("frozen", request_id)
+        await draft.read(("SET", key, "1", "PX", str(FROZEN_MS)))
+        draft.add("DEL", key)
 
     async def end(
         self, draft: Draft, held: Held, status: Status, error: Failure | None = None

@@ -1,5 +1,6 @@
 #!lua
--- Appends what is under a claim in force, at the right number; 1 or 0 for each.
+-- Appends what is under a claim in force, at the right number: 1 = done, 0 = refused, 2 = not now,
+-- because somebody who ends the request reads its log to the end just now.
 -- ARGV: prefix, (id, claim, first, count, data, trace id, attempt, upstream, in doubt) ...; "" = not given
 local prefix = ARGV[1]
 
@@ -26,7 +27,9 @@ for at = 2, #ARGV, 9 do
     unpack(redis.call('HMGET', request, 'status', 'claim_id', 'next_sequence', 'user_id', 'created_at'))
   local owned = status == 'streaming' and owner == claim
   first, count = tonumber(first), tonumber(count)
-  if owned and tonumber(following) == first then
+  if owned and redis.call('EXISTS', prefix .. ':frozen:' .. id) == 1 then
+    verdicts[#verdicts + 1] = 2
+  elseif owned and tonumber(following) == first then
     local last = string.format('%d', first + count)
     if count > 0 then
       redis.call('XADD', log, last .. '-0', 'e', data)
