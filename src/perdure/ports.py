@@ -128,7 +128,7 @@ class RequestStore(Protocol):
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
-        """Return a page, newest first, and the cursor of the next one (None = no more)."""
+        """Return a page without transient ones, newest first, and the next one's cursor or None."""
 
     async def positions(self) -> dict[str, int]:
         """Return the place in the queue (1 = next) of every request that waits to be admitted."""
@@ -150,7 +150,7 @@ class RequestStore(Protocol):
 
 
 class ChatStore(Protocol):
-    """Chats, messages and feedback. Every method names the person; foreign is `NotFound`."""
+    """Chats, messages, feedback; foreign is `NotFound`. No list tells of a transient one's chat."""
 
     async def create_chat(
         self, user_id: str, agent_id: str, title: str, metadata: Mapping[str, str] = {}

@@ -265,7 +265,7 @@ class Requests(Appending):
     ) -> tuple[list[Request], str | None]:
         created_at, request_id = places.read(cursor, 1) if cursor is not None else (None, None)
         found = await self.db.look(
-            f"SELECT {rows.REQUEST} FROM request WHERE user_id = $1"
+            f"SELECT {rows.REQUEST} FROM request WHERE user_id = $1 AND NOT transient"
             " AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR chat_id = $3)"
             " AND ($4::double precision IS NULL OR (created_at, id) < ($4, $5::text))"
             " ORDER BY created_at DESC, id DESC LIMIT $6",

@@ -265,7 +265,7 @@ class Requests(Transitions):
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
-        where = "user_id = ?"
+        where = "user_id = ? AND transient = 0"
         values: list[str | float] = [user_id]
         for column, value in (("status", status), ("chat_id", chat_id)):
             if value is not None:
