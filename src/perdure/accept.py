@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from perdure.dispatch import Dispatch
-from perdure.errors import Conflict, Invalid, Unavailable
+from perdure.errors import Conflict, Invalid, NotFound, Unavailable
 from perdure.events import first_event, response
 from perdure.model import JSON, Chat, Message, Request, Status, new_id, title_of
 from perdure.ports import (
@@ -63,6 +63,7 @@ class Question(msgspec.Struct, kw_only=True):
     client_chat_id: str | None = None
     any_agent: bool = False
     user_token: UserToken | None = None
+    follows: str | None = None
 
 
 class Acceptance:
@@ -147,6 +148,7 @@ class Acceptance:
             transient=question.transient,
             client_chat_id=question.client_chat_id,
             any_agent=question.any_agent,
+            follows=question.follows,
         )
         return await self._accept(new, question.user_token)
 
@@ -157,9 +159,12 @@ class Acceptance:
 
         Raises:
             Conflict: `request_unfinished` while it has not ended.
+            NotFound: also for one that is not stored: its chat is about to go.
 
         """
         before = await self._store.request(request_id, user_id)
+        if before.transient:
+            raise NotFound(f"There is no request {request_id}.", code="request_not_found")
         if not before.status.terminal:
             detail = "This request has not ended yet; cancel it first to ask again."
             raise Conflict(detail, code="request_unfinished")

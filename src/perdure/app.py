@@ -174,7 +174,8 @@ _Made = tuple[Handler, str, str, Sequence[str]]
 
 def _openai(agent_id: str, wanted: AgentSettings) -> _Made:
     server = _server(agent_id, wanted)
-    handler = OpenAIHandler(*server, continues=_CONTINUES[wanted.continue_style])
+    limit = "" if wanted.max_tokens_field == "auto" else wanted.max_tokens_field
+    handler = OpenAIHandler(*server, continues=_CONTINUES[wanted.continue_style], limit=limit)
     return handler, agent_id, "", ()
 
 

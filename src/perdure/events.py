@@ -116,7 +116,8 @@ class Builder:
         self._response = fold.response
         self._metadata = fold.metadata
         self._group = fold.group
-        self._log = Log(fold.sequence_number + 1, fold.entries.values())
+        named = fold.response.get("id", "")
+        self._log = Log(fold.sequence_number + 1, fold.entries.values(), named)
         self._streams: type[Streamed] | None = None
         self._item: str | None = ""
         self._begin_attempt()

@@ -188,6 +188,16 @@ class Item:
         return twin
 
 
+def item_id(prefix: str, request_id: str, index: int) -> str:
+    """Return the id of an answer's item, which tells whose it is: `msg_2f1c0a9be4d8_0`."""
+    return f"{prefix}_{request_id.removeprefix('resp_')}_{index}"
+
+
+def request_of(item_id: str) -> str:
+    """Return the id of the request whose answer holds an item of that id, if any does."""
+    return f"resp_{item_id.partition('_')[2].rpartition('_')[0]}"
+
+
 def parses(arguments: str) -> bool:
     """Say whether a tool call's arguments are whole."""
     try:

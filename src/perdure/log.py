@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Mapping
 
-from perdure.items import ARGUMENTS, SHAPES, Item, Part
+from perdure.items import ARGUMENTS, SHAPES, Item, Part, item_id
 from perdure.model import JSON
 from perdure.wire import clean, encode, encode_text
 
@@ -20,6 +19,11 @@ _PREFIX: Mapping[str, str] = {
 class Log:
     """The next events of a request.
 
+    Args:
+        number: of the next event.
+        items: those of the log so far.
+        request_id: whose log it is; the ids of its items tell (see `items.request_of`).
+
     Attributes:
         next: number of the next event.
         items: all items of the log so far, in the order of their indices.
@@ -32,6 +36,7 @@ class Log:
 
     __slots__ = (
         "_around",
+        "_request_id",
         "content_bytes",
         "events",
         "events_bytes",
@@ -42,8 +47,9 @@ class Log:
         "pieces_characters",
     )
 
-    def __init__(self, number: int, items: Iterable[Item]) -> None:
+    def __init__(self, number: int, items: Iterable[Item], request_id: str = "") -> None:
         self.next = number
+        self._request_id = request_id
         self.items = [item if item.done else item.copy() for item in items]
         self.open = next((item for item in self.items if not item.done), None)
         self.events: list[bytes] = []
@@ -98,8 +104,9 @@ class Log:
     def add(self, head: JSON, group: int) -> Item:
         """Open an item; it gets an id unless `head` has one."""
         head = clean(head)
-        head.setdefault("id", f"{_PREFIX.get(head['type'], 'item')}_{secrets.token_hex(12)}")
         index = self.items[-1].index + 1 if self.items else 0
+        prefix = _PREFIX.get(head["type"], "item")
+        head.setdefault("id", item_id(prefix, self._request_id, index))
         self.emit_content("response.output_item.added", {"output_index": index, "item": head})
         self.open = Item(index, group, head)
         self.items.append(self.open)

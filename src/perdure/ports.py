@@ -141,7 +141,7 @@ class RequestStore(Protocol):
     ) -> tuple[list[Request], str | None]:
         """Return a page, newest first, and the cursor of the next one (None = no more).
 
-        `user_id` None: everyone's.
+        Transient ones are left out. `user_id` None: everyone's.
         """
 
     async def usage(self, since: float) -> list[Usage]:
@@ -176,7 +176,7 @@ class RequestStore(Protocol):
 
 
 class ChatStore(Protocol):
-    """Chats, messages and feedback. Every method names the person; foreign is `NotFound`."""
+    """Chats, messages, feedback; foreign is `NotFound`. No list tells of a transient one's chat."""
 
     async def create_chat(
         self, user_id: str, agent_id: str, title: str, metadata: Mapping[str, str] = {}

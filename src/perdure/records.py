@@ -52,8 +52,9 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     transaction, which saves a commit per question. `client_chat_id` names the chat as a client
     does: the person's living chat of that name is used instead of `chat_id` and `new_chat`; a new
     one gets the name. `any_agent`: the chat's agent does not bind. `params`, `transient`,
-    `traceparent`: see `Request`. `input` is kept for `RequestStore.input`. `notify`: its end makes
-    a webhook, in the transaction that ends it.
+    `traceparent`: see `Request`. `follows`: the request whose end is enough to start; None = the
+    ends of all before it in its chat. `input` is kept for `RequestStore.input`. `notify`: its end
+    makes a webhook, in the transaction that ends it.
     """
 
     id: str
@@ -80,6 +81,7 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     params: JSON = {}
     input: Sequence[JSON] = ()
     transient: bool = False
+    follows: str | None = None
     notify: bool = False
     traceparent: str | None = None
 

@@ -267,6 +267,11 @@ class AgentSettings(Section):
         default="",
         description="`openai`, `recovery = continue`: how the server goes on with a partial.",
     )
+    max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = Field(
+        default="auto",
+        description="`openai`: what a caller's `max_output_tokens` is called there. `auto`: "
+        "`max_tokens`, unless the server asks for the other.",
+    )
     upstream_background: bool = Field(
         default=False,
         description="`responses`: run in the server's background mode, re-attach after a crash.",

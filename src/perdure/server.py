@@ -32,7 +32,6 @@ LISTENERS = 16
 """libuv accepts one connection per listener and turn of the loop; more let crowds in under load."""
 BACKLOG = 2048
 CLOSE_S = 3
-WS_MESSAGE_BYTES_MAX = 64 * 1024
 WS_PING_S, WS_PONG_S = 10, 15
 """A peer that is gone is found within the sum of these."""
 GC_THRESHOLDS = (50_000, 20, 100)
@@ -96,7 +95,7 @@ async def _serve(core: Core, app: FastAPI) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    server = Server(_config(app), core)
+    server = Server(_config(app, core), core)
     try:
         _announce(core, listener)
         await server.serve(sockets=[listener, *(listener.dup() for _ in range(LISTENERS - 1))])
@@ -109,7 +108,7 @@ async def _serve(core: Core, app: FastAPI) -> None:
             os._exit(0)
 
 
-def _config(app: FastAPI) -> uvicorn.Config:
+def _config(app: FastAPI, core: Core) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Connection,
@@ -122,7 +121,7 @@ def _config(app: FastAPI) -> uvicorn.Config:
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=CLOSE_S,
-        ws_max_size=WS_MESSAGE_BYTES_MAX,
+        ws_max_size=core.settings.limits.body_bytes_max,
         ws_ping_interval=WS_PING_S,
         ws_ping_timeout=WS_PONG_S,
     )

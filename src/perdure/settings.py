@@ -107,6 +107,10 @@ class Settings(BaseSettings):
     stream_write_timeout_s: Seconds = Field(
         default=30, description="How long a reader may take nothing."
     )
+    resume_grace_s: SecondsOrNever = Field(
+        default=10,
+        description="How long after its end an answer is told again to a `useChat` that resumes.",
+    )
     drain_grace_s: SecondsOrNever = Field(
         default=5, description="SIGTERM: time for short answers to end."
     )

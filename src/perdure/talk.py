@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from perdure.model import JSON, Message
+from perdure.records import NewMessage
 
 ITEM = "item"
 _TEXTS = frozenset({"text", "input_text", "output_text"})
@@ -21,7 +22,7 @@ def wrapped(item: JSON) -> list[JSON]:
     return [{"type": ITEM, "item": item}]
 
 
-def items_of(message: Message) -> list[JSON]:
+def items_of(message: Message | NewMessage) -> list[JSON]:
     """Return the whole items that a message's parts hold; none for ordinary content."""
     return [part["item"] for part in message.parts or () if part.get("type") == ITEM]
 

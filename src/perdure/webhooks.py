@@ -16,10 +16,9 @@ import random
 import socket
 import time
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from perdure.errors import PerdureError
-from perdure.http import HttpClient, HttpError
+from perdure.http import ConnectFailed, HttpClient, HttpError
 from perdure.metrics import Metrics
 from perdure.model import JSON, Webhook
 from perdure.ports import Outbox
@@ -44,6 +43,8 @@ class Delivery:
 
     """
 
+    look_s = LOOK_S
+    """How often to look for what is due."""
     first_s = FIRST_S
     """How long to wait after the first try; twice as long after each further one."""
 
@@ -51,7 +52,11 @@ class Delivery:
         self._metrics = metrics or Metrics()
         self._outbox = outbox
         self._settings = settings
-        self._client = HttpClient(connect_timeout_s=settings.timeout_s, pool_size=0)
+        self._client = HttpClient(
+            connect_timeout_s=settings.timeout_s,
+            pool_size=0,
+            resolve=None if settings.allow_private else public_addresses,
+        )
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -76,7 +81,7 @@ class Delivery:
                 log.warning("cannot deliver webhooks, will try again: %s", error)
                 due = []
             if not due:
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(self.look_s)
 
     async def _deliver(self, webhook: Webhook) -> None:
         """Try once and keep how it went."""
@@ -100,8 +105,6 @@ class Delivery:
     async def _post(self, webhook: Webhook) -> str | None:
         """Send it; return why it was not taken, None if it was. Redirects are not followed."""
         settings = self._settings
-        if not settings.allow_private and (refused := await private_address(settings.url)):
-            return refused
         body = encode(body_of(webhook))
         headers = signed_headers(settings.secrets, webhook.id, int(time.time()), body)
         async with self._client.request(
@@ -152,14 +155,18 @@ def retry_after(
     return None if now + delay > webhook.created_at + give_up_s else delay
 
 
-async def private_address(url: str) -> str | None:
-    """Return why an address may not be called: it leads into a private network; else None."""
-    host = urlsplit(url).hostname or ""
+async def public_addresses(host: str, port: int) -> list[str]:
+    """Return a host's addresses, to connect to as they are: its name may lead elsewhere later.
+
+    Raises `ConnectFailed` if one of them leads into a private network.
+    """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    for *_, address in found:
-        ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = [str(address[0]) for *_, address in found]
+    for address in addresses:
+        ip = ipaddress.ip_address(address.partition("%")[0])
         ip = getattr(ip, "ipv4_mapped", None) or ip
         if not ip.is_global or ip.is_multicast:
-            return f"{host} is the private address {ip}; see webhooks.allow_private"
-    return None
+            detail = f"{host} is the private address {ip}; see webhooks.allow_private"
+            raise ConnectFailed(detail)
+    return addresses

@@ -1,5 +1,7 @@
 // A page with the real `useChat`: sends, leaves, comes back, resumes; tells what it shows.
-// Run as `node chat.mjs SERVER_URL`.
+// Run as `node chat.mjs SERVER_URL`. Where an answer waits at a gate, the test opens it when the page
+// has told how far it is; `between` also waits for a line on the standard input.
+import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Window } from "happy-dom";
 
@@ -12,7 +14,8 @@ const { useChat } = await import("@ai-sdk/react");
 const { DefaultChatTransport } = await import("ai");
 
 const tell = (seen) => console.log(JSON.stringify(seen));
-const LONG = '{"chunks": 40, "rate": 6}';
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const waiting = (gate) => `{"chunks": 40, "gate_at": 20, "gate": "${gate}"}`;
 
 // One page: a component that holds `useChat`, and what it showed last.
 function open(id, messages = [], resume = false) {
@@ -65,12 +68,29 @@ tell({ second: await until(page, settled) });
 page.shown.regenerate();
 await until(page, ({ status }) => status === "streaming" || status === "submitted");
 tell({ regenerated: await until(page, settled), branch: (await stored("chat-short")).length });
+
+// Edit the first question, known by the client's own id; then once more after a reload, by the
+// server's: each time a new beginning beside the old one.
+const edited = [];
+for (const text of ['{"chunks": 2}', '{"chunks": 5}']) {
+  const [{ id: messageId }] = page.shown.messages;
+  page.shown.sendMessage({ text, messageId });
+  const answered = ({ messages }) => textOf(messages[0]) === text && messages.length === 2;
+  edited.push(await until(page, (chat) => answered(chat) && settled(chat)));
+  page.close();
+  page = open("chat-short", await stored("chat-short"));
+  await until(page, ({ status }) => status === "ready");
+}
+const { chat_id } = await (await fetch(`${base}/api/chat/chat-short`)).json();
+const tree = await (await fetch(`${base}/api/chats/${chat_id}/messages`)).json();
+const roots = tree.messages.filter((message) => message.parent_id === null);
+tell({ edited, reloaded: seen(page), roots: roots.length });
 page.close();
 
 // Send, leave in the middle, come back with the stored partial, resume, finish.
 page = open("chat-long");
 await until(page, ({ status }) => status === "ready");
-page.shown.sendMessage({ text: LONG });
+page.shown.sendMessage({ text: waiting("long") });
 const left = await until(page, says);
 page.close();
 const other = open("chat-other");
@@ -82,20 +102,35 @@ other.close();
 const partial = await stored("chat-long");
 page = open("chat-long", partial, true);
 await until(page, ({ status }) => status === "streaming");
+tell({ reattached: true });
 tell({ left, partial: textOf(partial.at(-1)), resumed: await until(page, settled) });
 page.close();
 
-// Nothing to resume: the status stays ready and the messages stay as they are.
+// Come back to an answer that has ended: told again or not, it is shown once and whole.
 page = open("chat-long", await stored("chat-long"), true);
-await until(page, ({ status }) => status === "ready");
-const idle = await fetch(`${base}/api/chat/chat-long/stream`);
+await until(page, settled);
+const idle = await fetch(`${base}/api/chat/never-seen/stream`);
 tell({ idle: idle.status, again: seen(page) });
+page.close();
+
+// The answer ends between loading the messages and resuming: nothing of it is missed.
+page = open("chat-gap");
+await until(page, ({ status }) => status === "ready");
+page.shown.sendMessage({ text: waiting("gap") });
+await until(page, says);
+page.close();
+const early = await stored("chat-gap");
+tell({ between: textOf(early.at(-1)) });
+await lines.next();
+page = open("chat-gap", early, true);
+await until(page, (chat) => settled(chat) && textOf(chat.messages.at(-1)).endsWith("w39 "));
+tell({ caught_up: seen(page) });
 page.close();
 
 // The client's own stop is a disconnect and stops nothing; the server's stop keeps the partial.
 page = open("chat-stopped");
 await until(page, ({ status }) => status === "ready");
-page.shown.sendMessage({ text: LONG });
+page.shown.sendMessage({ text: waiting("never") });
 await until(page, says);
 page.shown.stop();
 await until(page, settled);

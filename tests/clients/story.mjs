@@ -7,7 +7,8 @@ const [baseURL, name] = process.argv.slice(2);
 const { default: OpenAI } = await import(name);
 const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0, timeout: 60_000 });
 const SHORT = '{"chunks": 8}';
-const LONG = '{"chunks": 60, "rate": 20}';
+const ENDLESS = '{"chunks": 60, "stall_at": 30}';
+const LONG = '{"chunks": 60, "rate": 100}';
 // The first call stalls in the middle until the server is killed; the next one is whole.
 const STALLING = JSON.stringify({
   name: String(process.pid),
@@ -100,7 +101,7 @@ const head = await read(await asked({ input: LONG, stream: true, background: tru
   tell({ dropped: told(head), resumed: told(tail), replayed: await accumulated(id, last) });
 }
 
-const running = await asked({ input: LONG, background: true });
+const running = await asked({ input: ENDLESS, background: true });
 while (!textOf(await client.responses.retrieve(running.id))) await sleep(50);
 const stopped = await client.responses.cancel(running.id);
 const again = await client.responses.cancel(running.id);

@@ -12,7 +12,8 @@ import time
 import openai
 
 client = openai.OpenAI(base_url=sys.argv[1], api_key="none", max_retries=0, timeout=60)
-SHORT, LONG = '{"chunks": 8}', '{"chunks": 60, "rate": 20}'
+ENDLESS = '{"chunks": 60, "stall_at": 30}'
+SHORT, LONG = '{"chunks": 8}', '{"chunks": 60, "rate": 100}'
 # The first call stalls in the middle until the server is killed; the next one is whole.
 STALLING = json.dumps(
     {"name": str(os.getpid()), "chunks": 60, "rate": 60, "stall_at": 20, "fail_times": 1}
@@ -100,7 +101,7 @@ response_id, last = head[0].response.id, head[-1].sequence_number
 tail = read(client.responses.retrieve(response_id, stream=True, starting_after=last))
 tell(dropped=told(head), resumed=told(tail), replayed=accumulated(response_id, last))
 
-running = asked(input=LONG, background=True)
+running = asked(input=ENDLESS, background=True)
 while not client.responses.retrieve(running.id).output_text:
     time.sleep(0.05)
 stopped = client.responses.cancel(running.id)

@@ -242,6 +242,59 @@ async def test_stream_options_are_left_out_once_they_were_refused(
     assert ["stream_options" in sent.body for sent in upstream.calls] == [True, False, False]
 
 
+LIMITED = {"params": {"max_output_tokens": 64}}
+
+
+async def limits_sent(upstream: Upstream, handler: OpenAIHandler, **script: object) -> list[object]:
+    """Ask twice with a limit; return the fields that named it."""
+    for _ in range(2):
+        asked = msgspec.structs.replace(call({"chunks": 1, **script}), **LIMITED)
+        _, error = await collect(handler, asked)
+        assert error is None
+    await handler.close()
+    names = ("max_tokens", "max_completion_tokens")
+    assert all(64 in sent.body.values() for sent in upstream.calls)
+    return [name for sent in upstream.calls for name in names if name in sent.body]
+
+
+async def test_a_limit_is_max_tokens_until_the_server_asks_for_the_other(
+    upstream: Upstream, handler: OpenAIHandler
+) -> None:
+    """Guard: `_learn`. Old servers know only the one, OpenAI's newer models only the other."""
+    assert await limits_sent(upstream, handler, reject_max_tokens=True) == [
+        "max_tokens",
+        "max_completion_tokens",
+        "max_completion_tokens",
+    ]
+
+
+async def test_a_limit_is_called_as_the_settings_say(upstream: Upstream) -> None:
+    handler = OpenAIHandler(upstream.url, "m", limit="max_completion_tokens")
+    assert await limits_sent(upstream, handler) == ["max_completion_tokens"] * 2
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+async def test_the_settings_own_limit_wins_whatever_its_name(upstream: Upstream, name: str) -> None:
+    handler = OpenAIHandler(upstream.url, "m", params={name: 8})
+    await collect(handler, msgspec.structs.replace(call({"chunks": 1}), **LIMITED))
+    await handler.close()
+    body = upstream.calls[0].body
+    assert {key: body[key] for key in body if key.startswith("max")} == {name: 8}
+
+
+async def test_only_allowed_tools_are_told_to_the_agent(
+    upstream: Upstream, handler: OpenAIHandler
+) -> None:
+    """Guard: `wishes.offered`; a call of another one must be impossible."""
+    tools = [{"type": "function", "name": name} for name in ("find", "send")]
+    choice = {"type": "allowed_tools", "mode": "required", "tools": tools[:1]}
+    params = {"tools": tools, "tool_choice": choice}
+    await collect(handler, msgspec.structs.replace(call({"chunks": 1}), params=params))
+    body = upstream.calls[0].body
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["find"]
+    assert body["tool_choice"] == "required"
+
+
 async def test_a_server_that_cannot_stream_is_asked_for_one_piece(upstream: Upstream) -> None:
     handler = OpenAIHandler(upstream.url, "m", params={"stream": False})
     tools = [{"name": "f", "arguments": "{}"}]

@@ -5,13 +5,14 @@ import asyncio
 import msgspec
 import pytest
 
-from perdure.errors import Conflict, NotFound, Unavailable
+from perdure.errors import Conflict, NotFound, TooMany, Unavailable
 from perdure.fold import fold
 from perdure.model import Status
 from perdure.ports import NewMessage
 from tests.contract.stores import (
     LAPSED_S,
     RUN,
+    Pen,
     always_again,
     always_fail,
     ask,
@@ -107,6 +108,63 @@ async def test_a_transient_request_goes_with_its_chat_after_its_end(harness):
         await store.chat(gone.chat_id, "ann")
     for pen in (kept, running):
         await store.request(pen.id)
+
+
+async def test_the_chat_of_a_transient_request_is_in_no_list_and_takes_no_more(store):
+    """Guard: `chat.transient`; a retry or another question there would go with it."""
+    pen = await begin(store, text="secret plan", transient=True)
+    kept = await begin(store, text="secret plan")
+    for query in ("", "secret"):
+        assert [chat.id for chat in (await store.chats("ann", query=query))[0]] == [kept.chat_id]
+    assert [chat.id for chat in await store.chats_since("ann", 0)] == [kept.chat_id]
+    assert [row.id for row in (await store.requests("ann"))[0]] == [kept.id]
+    for call in (store.chat(pen.chat_id, "ann"), ask(store, chat_id=pen.chat_id)):
+        with pytest.raises(NotFound):
+            await call
+    assert len(await store.messages(pen.chat_id, "ann")) == 2
+    assert await store.delete_chat(pen.chat_id, "ann") == [pen.id]
+    assert [chat.id for chat in await store.chats_since("ann", 0)] == [kept.chat_id]
+
+
+async def test_forks_of_an_answer_run_side_by_side_and_each_waits_for_what_it_follows(store):
+    """Guard: `follows` in the look at the chat; without it all would wait for one another."""
+    root = await begin(store)
+    await complete(store, root)
+    chat_id, parent_id = root.chat_id, root.claim.request.message_id
+    forks = [
+        await ask(store, chat_id=chat_id, parent_id=parent_id, follows=root.id) for _ in range(2)
+    ]
+    assert set(await store.admit(RUN)) == {fork.id for fork in forks}
+    parent_id = forks[0].message_id
+    later = await ask(store, chat_id=chat_id, parent_id=parent_id, follows=forks[0].id)
+    plain = await ask(store, chat_id=chat_id)
+    pens = [Pen(await take(store, fork.id)) for fork in forks]
+    await complete(store, pens[1])
+    assert await store.admit(RUN) == []
+    await complete(store, pens[0], "One.")
+    assert await store.admit(RUN) == [later.id]
+    claim = await take(store, later.id)
+    assert [message.text for message in claim.messages] == [
+        "Why?",
+        "Because.",
+        "Why?",
+        "One.",
+        "Why?",
+    ]
+    await complete(store, Pen(claim))
+    assert await store.admit(RUN) == [plain.id]
+
+
+async def test_a_fork_that_can_start_at_once_is_not_refused_by_a_full_queue(store):
+    """The chat is busy, but not with anything that the fork waits for."""
+    root = await begin(store)
+    await complete(store, root)
+    await begin(store, chat_id=root.chat_id)
+    full = msgspec.structs.replace(question().limits, queued_max=0)
+    asked = question(chat_id=root.chat_id, parent_id=root.claim.request.message_id, limits=full)
+    await store.accept(msgspec.structs.replace(asked, follows=root.id))
+    with pytest.raises(TooMany):
+        await ask(store, chat_id=root.chat_id, limits=full)
 
 
 async def test_a_chat_keeps_metadata(store):

@@ -50,8 +50,12 @@ class Program:
 
     def go_on(self) -> None:
         """Let it go on after its pause."""
+        self.say("go")
+
+    def say(self, line: str) -> None:
+        """Write a line to its standard input."""
         assert self.process.stdin is not None
-        self.process.stdin.write(b"go\n")
+        self.process.stdin.write(line.encode() + b"\n")
 
     async def end(self) -> None:
         """Leave nothing behind."""

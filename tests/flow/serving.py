@@ -53,6 +53,9 @@ async def broken(messages: list[JSON], context: object) -> AsyncIterator[str]:
 class Served:
     """A running server and one person's client of it."""
 
+    app: Any
+    """The application that serves."""
+
     def __init__(self, url: str, core: Core, steered: Steered, user: str) -> None:
         self.url = url
         self.core = core
@@ -161,6 +164,7 @@ async def serving(
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     served = Served(f"http://127.0.0.1:{port}", app.state.core, steered, user)
+    served.app = app
     try:
         yield served
     finally:

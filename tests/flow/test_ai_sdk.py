@@ -7,14 +7,16 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
 from tests.flow.clients import NODE, run
-from tests.flow.serving import serving
+from tests.flow.serving import Served, serving
 from tests.flow.stores import STORES, store_settings
 from tests.upstream import Upstream
 from tests.world.server import Server
+from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -33,21 +35,40 @@ async def told(
     async with store_settings(request.param) as settings:
         with Upstream() as upstream:
             config = settings + CONFIG.format(url=upstream.url)
-            yield await _page(Server(tmp_path_factory.mktemp("ai-sdk"), config))
+            server = Server(tmp_path_factory.mktemp("ai-sdk"), config)
+            yield await _page(server, upstream)
 
 
-async def _page(server: Server) -> dict[str, Any]:
+async def _page(server: Server, upstream: Upstream) -> dict[str, Any]:
     """Start a server and the page; return what the page told."""
     try:
         await server.start()
         page = await run(NODE, "chat.mjs", server.url)
         try:
+            await page.until("reattached")
+            upstream.open("long")
+            await page.until("between")
+            upstream.open("gap")
+            await _ended(server, "chat-gap")
+            page.go_on()
             await page.until("retried")
         finally:
             await page.end()
         return page.told
     finally:
         server.end()
+
+
+async def _ended(server: Server, client_id: str) -> None:
+    """Wait until the newest answer of a chat has ended."""
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        chat_id = (await http.get(f"/api/chat/{client_id}")).json()["chat_id"]
+
+        async def ended() -> bool:
+            chat = (await http.get(f"/api/chats/{chat_id}")).json()
+            return bool(chat["last_status"] == "completed")
+
+        await eventually(ended, within_s=20, what="the answer ended")
 
 
 async def test_questions_are_answered_in_one_chat(told):
@@ -64,6 +85,13 @@ async def test_regenerating_makes_a_sibling(told):
     assert told["branch"] == 4
 
 
+async def test_editing_the_first_question_begins_the_chat_anew_beside_it(told):
+    """Guard: `messageId` and `from_root`; without them the edit would stand behind the old talk."""
+    assert told["edited"] == [shown(["user", "assistant"], words(count)) for count in (2, 5)]
+    assert told["reloaded"] == shown(["user", "assistant"], words(5))
+    assert told["roots"] == 3
+
+
 async def test_a_partial_is_neither_lost_nor_doubled_when_the_page_comes_back(told):
     """Guard: a resume tells the whole answer again under the same message id."""
     assert told["meanwhile"] == shown(["user", "assistant"], words(2))
@@ -72,9 +100,16 @@ async def test_a_partial_is_neither_lost_nor_doubled_when_the_page_comes_back(to
     assert told["resumed"] == shown(["user", "assistant"], words(40))
 
 
-async def test_nothing_to_resume_is_204(told):
+async def test_nothing_to_resume_is_204_and_an_ended_answer_is_shown_once(told):
     assert told["idle"] == 204
     assert told["again"] == shown(["user", "assistant"], words(40))
+
+
+async def test_an_answer_that_ends_between_loading_and_resuming_is_not_missed(told):
+    """Guard: `resume_grace_s`; with a 204 the page would keep the partial until a reload."""
+    assert words(40).startswith(told["between"])
+    assert told["between"] != words(40)
+    assert told["caught_up"] == shown(["user", "assistant"], words(40))
 
 
 async def test_a_disconnect_stops_nothing_and_stop_keeps_the_partial(told):
@@ -105,50 +140,92 @@ def parts(body: str) -> list[dict[str, Any]]:
     return [json.loads(one) for one in data[:-1]]
 
 
-async def test_the_same_question_twice_is_asked_once_and_other_people_see_nothing(tmp_path):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    async with serving(tmp_path_factory.mktemp("served"), user="ann") as running:
+        yield running
+
+
+async def asked(served: Served, client_id: str, *messages: dict[str, Any], **more: Any) -> str:
+    """Ask and read to the end; return the answer's message id."""
+    body = {"id": client_id, "messages": messages, "agent_id": "echo", **more}
+    return str(parts((await served.http.post("/api/chat", json=body)).text)[0]["messageId"])
+
+
+async def texts(served: Served, client_id: str) -> list[str]:
+    kept = (await served.get(f"/api/chat/{client_id}"))["messages"]
+    return ["".join(p.get("text", "") for p in one["parts"]) for one in kept]
+
+
+def said(name: str, text: str, role: str = "user") -> dict[str, Any]:
+    return {"id": name, "role": role, "parts": [{"type": "text", "text": text}]}
+
+
+async def test_the_same_question_twice_is_asked_once_and_other_people_see_nothing(served):
     """Guards: the client's message id is the idempotency key; the chat id is the owner's only."""
-    async with serving(tmp_path, user="ann") as served:
-        body = {"id": "c1", "messages": [QUESTION], "agent_id": "echo"}
-        posts = [served.http.post("/api/chat", json=body) for _ in range(3)]
-        answers = await asyncio.gather(*posts)
-        assert {answer.headers["x-vercel-ai-ui-message-stream"] for answer in answers} == {"v1"}
-        told = [parts(answer.text) for answer in answers]
-        assert told[0] == told[1] == told[2]
-        assert [part["type"] for part in told[0]] == [
-            "start",
-            "start-step",
-            "text-start",
-            "text-delta",
-            "text-end",
-            "finish-step",
-            "finish",
-        ]
-        eve = served.other("eve")
-        assert (await eve.http.get("/api/chat/c1/stream")).status_code == 204
-        for method, path in (("GET", "/api/chat/c1"), ("POST", "/api/chat/c1/stop")):
-            refused = await eve.http.request(method, path)
-            assert (refused.status_code, refused.text) == (404, "There is no such chat.")
-        await eve.http.aclose()
+    body = {"id": "c1", "messages": [QUESTION], "agent_id": "echo"}
+    answers = await asyncio.gather(*(served.http.post("/api/chat", json=body) for _ in range(3)))
+    assert {answer.headers["x-vercel-ai-ui-message-stream"] for answer in answers} == {"v1"}
+    told = [parts(answer.text) for answer in answers]
+    assert told[0] == told[1] == told[2]
+    assert [part["type"] for part in told[0]] == [
+        "start",
+        "start-step",
+        "text-start",
+        "text-delta",
+        "text-end",
+        "finish-step",
+        "finish",
+    ]
+    eve = served.other("eve")
+    assert (await eve.http.get("/api/chat/c1/stream")).status_code == 204
+    for method, path in (("GET", "/api/chat/c1"), ("POST", "/api/chat/c1/stop")):
+        refused = await eve.http.request(method, path)
+        assert (refused.status_code, refused.text) == (404, "There is no such chat.")
+    await eve.http.aclose()
 
 
-async def test_an_edited_question_makes_a_branch_behind_the_answer_before_it(tmp_path):
-    async with serving(tmp_path) as served:
-        body = {"id": "c1", "messages": [QUESTION], "agent_id": "echo"}
-        first = parts((await served.http.post("/api/chat", json=body)).text)[0]["messageId"]
-        answer = {"id": first, "role": "assistant", "parts": []}
-        for name in ("two", "two edited"):
-            asked = {"id": name, "role": "user", "parts": [{"type": "text", "text": name}]}
-            body["messages"] = [QUESTION, answer, asked]
-            await served.http.post("/api/chat", json=body)
-        kept = (await served.get("/api/chat/c1"))["messages"]
-        texts = [[p["text"] for p in one["parts"] if p["type"] == "text"] for one in kept]
-        assert texts == [["hello"], ["hello"], ["two edited"], ["two edited"]]
+async def test_an_ended_answer_is_told_again_for_a_moment_only(served):
+    """Guard: `resume_grace_s` ends, else each return to a chat would type its answer anew."""
+    await asked(served, "grace", QUESTION)
+    again = await served.http.get("/api/chat/grace/stream")
+    assert [part["type"] for part in parts(again.text)][-1] == "finish"
+    served.core.store.db.all("UPDATE request SET completed_at = completed_at - 11")
+    assert (await served.http.get("/api/chat/grace/stream")).status_code == 204
+
+
+async def test_an_edited_question_makes_a_branch_behind_the_answer_before_it(served):
+    first = await asked(served, "c2", QUESTION)
+    answer = said(first, "", "assistant")
+    for name in ("two", "two edited"):
+        await asked(served, "c2", QUESTION, answer, said(name, name))
+    assert await texts(served, "c2") == ["hello", "hello", "two edited", "two edited"]
+
+
+async def test_an_edit_sent_twice_is_asked_once_and_an_old_wording_comes_back_as_it_was(served):
+    """An edited question keeps its id, so its text belongs to the key."""
+    await asked(served, "c3", said("q", "one"))
+    two = [await asked(served, "c3", said("q", "two"), messageId="q") for _ in range(2)]
+    assert two[0] == two[1]
+    three = await asked(served, "c3", said("q", "three"), messageId="q")
+    assert await texts(served, "c3") == ["three", "three"]
+    assert await asked(served, "c3", said("q", "two"), messageId="q") == two[0] != three
+    assert await texts(served, "c3") == ["two", "two"]
+
+
+async def test_asking_again_names_the_answer_or_its_question(served):
+    """Guard: without the look at its children a question's id would mean the last answer."""
+    first = await asked(served, "c4", said("q1", "one"))
+    await asked(served, "c4", said("q1", "one"), said(first, "", "assistant"), said("q2", "two"))
+    question = (await served.get("/api/chat/c4"))["messages"][0]["id"]
+    again = {"trigger": "regenerate-message", "messageId": question}
+    await asked(served, "c4", said(question, "one"), **again)
+    assert await texts(served, "c4") == ["one", "one"]
 
 
 @pytest.mark.parametrize("body", ["{", "[]", "{}", '{"id": "c"}', '{"id": "c", "messages": [1]}'])
-async def test_nonsense_is_refused_in_a_sentence(tmp_path, body):
-    async with serving(tmp_path) as served:
-        answer = await served.http.post("/api/chat", content=body)
-        assert answer.status_code == 400
-        assert answer.headers["content-type"].startswith("text/plain")
-        assert answer.text.endswith(".")
+async def test_nonsense_is_refused_in_a_sentence(served, body):
+    answer = await served.http.post("/api/chat", content=body)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert answer.text.endswith(".")

@@ -16,6 +16,7 @@ from perdure.settings import Settings
 from tests.flow.serving import serving
 
 EXAMPLES_MAX = 20
+PROBLEM = "application/problem+json"
 
 
 class Running:
@@ -35,6 +36,11 @@ class Running:
             self.ids = {**accepted, "message_id": accepted["user_message_id"]}
             self.ids["webhook_id"] = "evt_none"  # nobody is told of ends here
             self.ids["token_id"] = "tok_none"  # there are no tokens in this mode
+            self.ids |= {"response_id": accepted["request_id"], "model": "echo"}
+            self.ids |= {"conversation_id": accepted["chat_id"]}
+            self.ids |= {"item_id": accepted["user_message_id"], "client_id": "c1"}
+            asked = {"id": "q1", "role": "user", "content": "hello"}
+            await served.http.post("/api/chat", json={"id": "c1", "messages": [asked]})
             self.url = served.url
             self.up.set()
             await self.down.wait()
@@ -106,6 +112,13 @@ def operations(document):
     ]
 
 
+def error_kind(call):
+    path = call.split()[1]
+    if path.startswith("/v1/"):
+        return "application/json"
+    return "text/plain" if path.startswith("/api/chat/") or path == "/api/chat" else PROBLEM
+
+
 def test_every_operation_has_a_name_a_text_a_tag_and_its_errors(document):
     names = [operation["operationId"] for _, operation in operations(document)]
     assert len(names) == len(set(names))
@@ -118,7 +131,7 @@ def test_every_operation_has_a_name_a_text_a_tag_and_its_errors(document):
         for status, response in operation["responses"].items():
             kinds = list(response.get("content", {}))
             if int(status) >= HTTPStatus.BAD_REQUEST:
-                assert kinds == ["application/problem+json"], (call, status)
+                assert kinds == [error_kind(call)], (call, status)
             assert response["description"], (call, status)
 
 
@@ -131,7 +144,7 @@ def test_every_parameter_is_described(document):
 def test_every_body_and_answer_has_an_example_that_fits_its_schema(document):
     schemas = document["components"]["schemas"]
     without = {"RequestPage", "ChatPage", "MessageTree", "ChatExport", "FeedbackList", "Agents"}
-    without |= {"Webhooks", "AnyRequestPage", "UsageSum", "Tokens"}
+    without |= {"Webhooks", "AnyRequestPage", "UsageSum", "Tokens", "ItemList", "ModelList"}
     plain = {"Health", "Readiness", "Config", "Limits", "ContentPart", "Status"}
     for name, one in schemas.items():
         assert "examples" in one or name in without | plain, name
@@ -150,6 +163,17 @@ def test_every_route_of_the_contract_is_there(document):
         GET /api/chats/{chat_id}/export; PATCH /api/messages/{message_id}
         DELETE /api/messages/{message_id}; POST /api/log_assessment; GET /api/agents; GET /api/me
         GET /api/config; GET /api/live; GET /healthz; GET /readyz; GET /metrics
+        POST /v1/responses; POST /v1/responses/compact; GET /v1/responses/{response_id}
+        DELETE /v1/responses/{response_id}; POST /v1/responses/{response_id}/cancel
+        GET /v1/responses/{response_id}/input_items; GET /v1/models; GET /v1/models/{model}
+        POST /v1/conversations; GET /v1/conversations/{conversation_id}
+        POST /v1/conversations/{conversation_id}; DELETE /v1/conversations/{conversation_id}
+        GET /v1/conversations/{conversation_id}/items
+        POST /v1/conversations/{conversation_id}/items
+        GET /v1/conversations/{conversation_id}/items/{item_id}
+        DELETE /v1/conversations/{conversation_id}/items/{item_id}
+        POST /api/chat; GET /api/chat/{client_id}; GET /api/chat/{client_id}/stream
+        POST /api/chat/{client_id}/stop
     """
     there = {call for call, _ in operations(document)}
     assert {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,10 +15,11 @@ import openai
 import pytest
 from aiohttp import web
 
+from perdure.http import ConnectFailed
 from perdure.model import Webhook
 from perdure.settings import Webhooks, load
-from perdure.webhooks import private_address, retry_after, signed_headers
-from tests.flow.clients import OLD_PYTHON
+from perdure.webhooks import public_addresses, retry_after, signed_headers
+from tests.flow.clients import NODE, OLD_PYTHON, run
 from tests.flow.serving import serving
 from tests.world.waiting import eventually
 
@@ -67,9 +67,17 @@ def telling(receiver: Receiver, **more: Any) -> Webhooks:
     return Webhooks(url=receiver.url, secret=f"{NEW} {OLD}", allow_private=True, **more)
 
 
-async def test_the_end_of_an_answer_is_told_and_both_official_clients_accept_it(tmp_path):
+def often(app: Any) -> None:
+    """Look for due webhooks all the time."""
+    app.state.core.webhooks.look_s = 0.02
+
+
+async def test_the_end_of_an_answer_is_told_and_all_official_clients_accept_it(tmp_path):
     """Guards: signature over id, time and body; all secrets sign while they are rotated."""
-    async with receiving() as receiver, serving(tmp_path, webhooks=telling(receiver)) as served:
+    async with (
+        receiving() as receiver,
+        serving(tmp_path, prepare=often, webhooks=telling(receiver)) as served,
+    ):
         asked = await served.asked_and_ended()
         await served.asked_and_ended(agent_id="broken")
         await receiver.until(2)
@@ -83,27 +91,33 @@ async def test_the_end_of_an_answer_is_told_and_both_official_clients_accept_it(
             client.webhooks.unwrap(body.decode() + " ", headers)
     assert json.loads(body).keys() == {"id", "object", "created_at", "type", "data"}
     assert json.loads(failed)["type"] == "response.failed"
-    assert accepted_by_the_old_client(body, headers) == "response.completed"
+    told = await asyncio.gather(*(unwrapped(one, body, headers) for one in UNWRAPPING))
+    assert told == [["response.completed", asked["request_id"], "refused"]] * len(UNWRAPPING)
 
 
-def accepted_by_the_old_client(body: bytes, headers: dict[str, str]) -> str:
-    program = (
-        "import json, sys, openai; body, headers, secret = json.load(sys.stdin);"
-        "client = openai.OpenAI(api_key='x', webhook_secret=secret);"
-        "print(client.webhooks.unwrap(body, headers).type)"
-    )
-    told = json.dumps([body.decode(), headers, OLD])
-    done = subprocess.run(
-        [OLD_PYTHON, "-c", program], input=told, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+UNWRAPPING = (
+    (OLD_PYTHON, "unwrap.py"),
+    (NODE, "unwrap.mjs", "openai6"),
+    (NODE, "unwrap.mjs", "openai7"),
+)
+
+
+async def unwrapped(command: tuple[str, ...], body: bytes, headers: dict[str, str]) -> list[str]:
+    """Let another version's client look at a webhook: its type and id, and one with a change."""
+    program = await run(*command)
+    try:
+        given = {"body": body.decode(), "headers": headers, "secret": OLD}
+        program.say(json.dumps(given))
+        return list((await program.until("unwrapped"))["unwrapped"])
+    finally:
+        await program.end()
 
 
 async def test_what_was_not_taken_is_tried_again_with_the_same_id_and_body(tmp_path):
     """Redirects are refusals too; time and signature are new."""
     async with (
         receiving(500, 302) as receiver,
-        serving(tmp_path, webhooks=telling(receiver)) as served,
+        serving(tmp_path, prepare=often, webhooks=telling(receiver)) as served,
     ):
         served.core.webhooks.first_s = 0.01
         await served.asked_and_ended()
@@ -121,7 +135,7 @@ async def test_what_was_not_taken_is_tried_again_with_the_same_id_and_body(tmp_p
 async def test_a_dead_letter_is_listed_and_delivered_again_by_the_command_line(tmp_path):
     async with (
         receiving(500) as receiver,
-        serving(tmp_path, webhooks=telling(receiver, give_up_hours=1e-9)) as served,
+        serving(tmp_path, prepare=often, webhooks=telling(receiver, give_up_hours=1e-9)) as served,
     ):
         await served.asked_and_ended()
 
@@ -151,7 +165,7 @@ async def test_what_waits_is_delivered_after_a_restart(tmp_path):
     """At least once: the notice is in the transaction of the end, not in this process."""
     async with receiving() as receiver:
         nowhere = Webhooks(url="http://127.0.0.1:9/hook", secret=OLD, allow_private=True)
-        async with serving(tmp_path, webhooks=nowhere) as served:
+        async with serving(tmp_path, prepare=often, webhooks=nowhere) as served:
             asked = await served.asked_and_ended()
 
             async def tried() -> Any:
@@ -160,23 +174,42 @@ async def test_what_waits_is_delivered_after_a_restart(tmp_path):
 
             webhook = await eventually(tried, within_s=10, what="it was tried")
             await served.core.store.redeliver_webhook(webhook["id"], "local")
-        async with serving(tmp_path, webhooks=telling(receiver)):
+        async with serving(tmp_path, prepare=often, webhooks=telling(receiver)):
             await receiver.until(1)
     assert json.loads(receiver.got[0][1])["data"]["id"] == asked["request_id"]
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "[::1]", "[::ffff:10.0.0.1]", "0.0.0.0"]
+    "host", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "0.0.0.0"]
 )
 async def test_private_addresses_are_refused(host):
     """Guard against asking our own network by webhook; off only with `allow_private`."""
-    assert "private address" in str(await private_address(f"http://{host}/hook"))
+    with pytest.raises(ConnectFailed, match="private address"):
+        await public_addresses(host, 80)
+
+
+@pytest.mark.parametrize("second", ["8.8.4.4", "127.0.0.1"])
+async def test_one_look_at_the_name_decides_and_one_private_address_is_enough(monkeypatch, second):
+    """Guard against DNS rebinding: what was checked is what is connected to (`test_http.py`)."""
+    looks = []
+
+    async def look(host, port, **_):
+        looks.append(host)
+        return [(0, 0, 0, "", (address, port)) for address in ("8.8.8.8", second)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look)
+    if second == "127.0.0.1":
+        with pytest.raises(ConnectFailed, match=r"hooks\.example is the private"):
+            await public_addresses("hooks.example", 443)
+    else:
+        assert await public_addresses("hooks.example", 443) == ["8.8.8.8", second]
+    assert looks == ["hooks.example"]
 
 
 async def test_a_private_receiver_gets_nothing_unless_allowed(tmp_path):
     async with receiving() as receiver:
         settings = Webhooks(url=receiver.url, secret=OLD)
-        async with serving(tmp_path, webhooks=settings) as served:
+        async with serving(tmp_path, prepare=often, webhooks=settings) as served:
             await served.asked_and_ended()
 
             async def refused() -> Any:

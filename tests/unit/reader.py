@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tests.unit import shapes
+from tests.unit import published, shapes
 
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 STATUS = {
@@ -45,6 +45,7 @@ class Reader:
     def read(self, event: bytes) -> None:
         """Take the next event; raises `Broken`, or `ValidationError` if a field is not right."""
         shapes.parse(event)
+        published.check_event(msgspec.json.decode(event))
         told = msgspec.json.decode(event)
         name = told["type"]
         must(event.startswith(b'{"type":"%b","sequence_number":' % name.encode()), "key order")

@@ -26,6 +26,7 @@ from perdure.deltas import (
 )
 from perdure.events import Builder
 from perdure.fold import Fold, fold
+from perdure.items import request_of
 from perdure.model import Failure, Status
 from tests.unit import shapes
 from tests.unit.answers import (
@@ -771,11 +772,13 @@ def test_a_builder_leaves_the_fold_it_began_with_as_it_is():
     assert len(state.open_items()) == 1
 
 
-def test_ids_are_random_and_tell_their_kind():
+def test_ids_tell_their_kind_and_whose_they_are():
+    """Guard: an item is found by its id without a search."""
     said = (Text("a"), Reasoning("a"), ToolCall("0", "{}", "f"), ToolResult("c", "r"))
     ids = [item["id"] for item in output(answer(*said))]
     assert [name.split("_")[0] for name in ids] == ["msg", "rs", "fc", "fco"]
-    assert not {item["id"] for item in output(answer(*said))} & set(ids)
+    assert len(set(ids)) == len(ids)
+    assert {request_of(name) for name in ids} == {"resp_1"}
 
 
 @given(lives)

@@ -189,6 +189,39 @@ async def test_a_request_says_what_it_was_told(client: HttpClient) -> None:
     ]
 
 
+@pytest.mark.parametrize("tls", [False, True])
+async def test_the_address_that_was_looked_up_is_connected_to_under_the_servers_name(
+    tls: bool,
+) -> None:
+    """Guard against DNS rebinding: there is no second look at the name, which has no address."""
+
+    async def resolve(host: str, port: int) -> list[str]:
+        asked.append((host, port))
+        return ["127.0.0.9", "127.0.0.1"]  # nobody listens at the first
+
+    asked: list[tuple[str, int]] = []
+    server = Server([HELLO])
+    name = "localhost" if tls else "hooks.example"
+    client = HttpClient(ca_file=str(CERTIFICATE), resolve=resolve)
+    async with serving(server.talk, server_side() if tls else None) as port:
+        url = f"{'https' if tls else 'http'}://{name}:{port}/"
+        async with client.request("GET", url) as response:
+            assert await response.read(9) == b"hello"
+    await client.close()
+    assert f"host: {name}:{port}\r\n".encode() in server.requests[0]
+    assert asked == [(name, port)]
+
+
+async def test_a_name_without_an_address_is_no_connection() -> None:
+    async def resolve(_: str, __: int) -> list[str]:
+        return []
+
+    client = HttpClient(resolve=resolve)
+    with pytest.raises(ConnectFailed, match="no address"):
+        async with client.request("GET", "http://hooks.example/"):
+            pass
+
+
 BAD = {
     "a line break in a header": ("http://127.0.0.1:1/", {"x": "secret\r\nhost: evil"}),
     "a wide character in a header": ("http://127.0.0.1:1/", {"x": "secret€"}),

@@ -25,6 +25,7 @@ optional; unknown ones are answered with a 400. `*_at: n` means: instead of chun
 | `status`, `retry_after`, `retry_after_ms`, `body` | an HTTP error; `body`: see `shapes.BODIES` |
 | `hang_up` | close the connection instead of answering |
 | `stall_at` | write nothing more, keep the connection open |
+| `gate_at`, `gate` | write nothing more until `upstream.open(gate)` |
 | `drop_at` | reset the connection |
 | `clean_eof_at` | end the body properly, without finish reason and `[DONE]` |
 | `done_at` | `[DONE]` without finish reason (a platform's time limit) |
@@ -42,7 +43,7 @@ optional; unknown ones are answered with a 400. `*_at: n` means: instead of chun
 | `usage` | `"last"` (default), `"each"`, `"beside"` (an empty choice beside it) or `"none"` |
 | `finish` | the finish reason (default `stop`, `tool_calls` with tools); `""` = none |
 | `done` | false: no `[DONE]` |
-| `reject_stream_options`, `reject_continue` | 400 when the request has them |
+| `reject_stream_options`, `reject_continue`, `reject_max_tokens` | 400 when the request has them |
 | `whole` | one JSON completion although a stream was asked for |
 | `hold` | neither the body nor the connection is ended behind the last frame |
 | `tail_s` | seconds between the last frame and the end of the body |

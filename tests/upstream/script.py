@@ -27,6 +27,8 @@ class Script(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     body: str = "openai"
     hang_up: bool = False
     stall_at: int | None = None
+    gate_at: int | None = None
+    gate: str = ""
     drop_at: int | None = None
     clean_eof_at: int | None = None
     done_at: int | None = None
@@ -48,6 +50,7 @@ class Script(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     done: bool = True
     reject_stream_options: bool = False
     reject_continue: bool = False
+    reject_max_tokens: bool = False
     whole: bool = False
     hold: bool = False
     tail_s: float = 0

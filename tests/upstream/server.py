@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Self, cast
 from urllib.parse import parse_qs, urlsplit
@@ -53,6 +53,7 @@ class Upstream:
         self.open: set[Connection] = set()
         self.seen: Counter[str] = Counter()
         self.answers: dict[str, str] = {}
+        self.gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._changed = threading.Condition()
         self._listening = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -79,6 +80,13 @@ class Upstream:
     async def until(self, holds: Callable[[Sequence[Call]], Any], timeout_s: float = 10) -> Call:
         """Wait as `wait` does, without blocking the caller's loop."""
         return await asyncio.to_thread(self.wait, holds, timeout_s)
+
+    def open(self, gate: str) -> None:
+        """Let the answers that wait at a gate go on."""
+        self._loop.call_soon_threadsafe(self._open, gate)
+
+    def _open(self, gate: str) -> None:
+        self.gates[gate].set()
 
     def forget(self) -> None:
         """Empty the log, the counts behind `fail_times`, and the agreed answers."""
@@ -277,6 +285,8 @@ class Answer:
             connection.send_json(400, {"error": {"message": "unknown field: stream_options"}})
         elif script.reject_continue and "continue_final_message" in self.call.body:
             connection.send_json(400, {"error": {"message": "continue_final_message: no"}})
+        elif script.reject_max_tokens and "max_tokens" in self.call.body:
+            connection.send_json(400, {"error": {"message": "Use 'max_completion_tokens'."}})
         elif script.whole or not self.call.body.get("stream"):
             connection.send(200, "application/json", frames.whole(script))
             self.call.complete = True
@@ -298,6 +308,8 @@ class Answer:
         pace = Pace(self.script.rate)
         for kind, data in frames.plan(self.script, frames.first_word(self.script, self.call.body)):
             if kind == "text":
+                if self.call.chunks == self.script.gate_at:
+                    await self.connection.upstream.gates[self.script.gate].wait()
                 await pace.next()
             if kind in {"text", "frame"}:
                 await self._write(kind, data)

@@ -10,6 +10,7 @@ import msgspec
 from perdure.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
 from perdure.errors import UpstreamError
 from perdure.handlers import failures
+from perdure.handlers.wishes import mode_of, offered
 from perdure.http import HttpClient, HttpError
 from perdure.model import JSON
 from perdure.ports import Call
@@ -123,7 +124,7 @@ class AnthropicHandler:
         if system:
             body["system"] = system
         body |= {key: params[key] for key in ("temperature", "top_p") if key in params}
-        tools = [_tool(tool) for tool in params.get("tools", ()) if tool["type"] == "function"]
+        tools = [_tool(tool) for tool in offered(params)]
         if tools:
             body |= {"tools": tools} | _choice(params.get("tool_choice"))
         return body | self._params
@@ -268,6 +269,7 @@ def _tool(tool: JSON) -> JSON:
 
 
 def _choice(choice: Any) -> JSON:
+    choice = mode_of(choice)
     if isinstance(choice, dict) and choice.get("name"):
         return {"tool_choice": {"type": "tool", "name": choice["name"]}}
     known = {"required": "any", "none": "none"}

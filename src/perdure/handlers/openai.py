@@ -21,6 +21,7 @@ from perdure.ports import Call
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 SECRET_LENGTH_MIN = 8
 OK = 200
+OLD_LIMIT, NEW_LIMIT = "max_tokens", "max_completion_tokens"
 BAD_REQUEST = frozenset({400, 422})
 
 
@@ -37,13 +38,15 @@ class OpenAIHandler:
         continues: how the server goes on with a partial answer, where it can: `""` = it cannot,
             `"continue_final_message"` (vLLM, SGLang), `"prefix"` (DeepSeek beta, Mistral) or
             `"prefill"` (a trailing assistant message is enough).
+        limit: the server's name of a caller's `max_output_tokens`; `""` = `max_tokens`, which most
+            know, until the server asks for `max_completion_tokens`.
 
     """
 
     usage_wait_s = 5.0
     """How long a complete answer waits for the usage behind its finish reason."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a server of this dialect may want differs
         self,
         base_url: str,
         model: str,
@@ -53,6 +56,7 @@ class OpenAIHandler:
         client: HttpClient | None = None,
         *,
         continues: Literal["", "continue_final_message", "prefix", "prefill"] = "",
+        limit: str = "",
     ) -> None:
         self.can_continue = bool(continues)
         self._url = base_url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
@@ -68,6 +72,8 @@ class OpenAIHandler:
         self._own_client = client is None
         self._continues = continues
         self._usage_wanted = True
+        self._limit = limit or OLD_LIMIT
+        self._learns_limit = not limit
 
     async def stream(self, call: Call) -> AsyncGenerator[Delta, None]:
         """Yield the answer's deltas as they arrive; see `ports.Handler`."""
@@ -97,10 +103,10 @@ class OpenAIHandler:
 
     @asynccontextmanager
     async def _ask(self, call: Call) -> AsyncIterator[Response]:
-        """Send the request, once more if the server knows no `stream_options`."""
+        """Send the request, and again as the server wants it where its refusal says how."""
         while True:
-            with_usage = self._usage_wanted
-            body = msgspec.json.encode(self._body(call, with_usage=with_usage))
+            sent = self._body(call)
+            body = msgspec.json.encode(sent)
             async with self._client.request(
                 "POST",
                 self._url,
@@ -113,9 +119,18 @@ class OpenAIHandler:
                     yield response
                     return
                 said = await response.read(failures.BODY_BYTES_MAX)
-            if not (with_usage and response.status in BAD_REQUEST and b"stream_options" in said):
+            if response.status not in BAD_REQUEST or not self._learn(sent, said):
                 raise failures.refused(response.status, response.headers, said, *self._secrets)
+
+    def _learn(self, sent: JSON, said: bytes) -> bool:
+        """Take what a refusal says of the server; False: nothing that would help."""
+        if "stream_options" in sent and b"stream_options" in said:
             self._usage_wanted = False
+            return True
+        if self._learns_limit and OLD_LIMIT in sent and NEW_LIMIT.encode() in said:
+            self._limit = NEW_LIMIT
+            return OLD_LIMIT not in self._params
+        return False
 
     async def _next(self, response: Response, answer: Answer) -> bytes:
         """Return the next bytes; those behind the finish reason (usage) are not waited for long."""
@@ -127,11 +142,13 @@ class OpenAIHandler:
         except (TimeoutError, HttpError):
             return b""
 
-    def _body(self, call: Call, *, with_usage: bool) -> JSON:
+    def _body(self, call: Call) -> JSON:
         body: JSON = {"model": self._model, "messages": list(call.messages), "stream": True}
-        body |= chat_fields(call.params)
+        body |= chat_fields(call.params, self._limit)
+        if not self._params.keys().isdisjoint((OLD_LIMIT, NEW_LIMIT)):
+            body.pop(self._limit, None)  # the settings' own limit wins, whatever its name
         body |= self._params
-        if with_usage and body["stream"]:
+        if self._usage_wanted and body["stream"]:
             body.setdefault("stream_options", {"include_usage": True})
         else:
             body.pop("stream_options", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn
 
@@ -81,6 +81,10 @@ class Response:
         raise ResponseBroken(f"The response of {self._connection.name} was left before its end.")
 
 
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Returns the addresses of a host and port that may be connected to, in order."""
+
+
 class HttpClient:
     """A pool of connections; belongs to the event loop that first uses it.
 
@@ -89,6 +93,8 @@ class HttpClient:
         pool_size: idle connections kept per server.
         keep_alive_s: idle seconds after which a connection is not used again.
         ca_file: certificates to trust besides the system's (`SSL_CERT_FILE` works as well).
+        resolve: looks a server's name up; what it returns is connected to, and nothing else. It may
+            raise `ConnectFailed`. Not asked where a proxy is on the way: that looks names up.
 
     """
 
@@ -99,11 +105,13 @@ class HttpClient:
         pool_size: int = 64,
         keep_alive_s: float = 15.0,
         ca_file: str | None = None,
+        resolve: Resolve | None = None,
     ) -> None:
         self._connect_timeout_s = connect_timeout_s
         self._pool_size = pool_size
         self._keep_alive_s = keep_alive_s
         self._ca_file = ca_file
+        self._resolve = resolve
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[Route, list[Connection]] = {}
         self._routes: dict[Connection, Route] = {}
@@ -239,18 +247,34 @@ class HttpClient:
         raise ConnectFailed(f"Cannot connect to {name}: {reason}.")
 
     async def _open(self, way: Route, name: str) -> Connection:
-        loop = asyncio.get_running_loop()
         hop = way.proxy or way
-        _, connection = await loop.create_connection(
-            lambda: Connection(name, self._lost),
-            hop.host,
-            hop.port,
-            ssl=self._trust() if hop.scheme == "https" else None,
-        )
+        hosts: Sequence[str] = [hop.host]
+        if self._resolve is not None and way.proxy is None:
+            hosts = await self._resolve(hop.host, hop.port)
+        connection = await self._dial(hosts, hop, name)
         self._routes[connection] = way
         if way.proxy is not None and way.scheme == "https":
             await self._tunnel(connection, way, way.proxy)
         return connection
+
+    async def _dial(self, hosts: Sequence[str], hop: Address | Route, name: str) -> Connection:
+        """Connect to the first host that takes it; TLS asks for the name all the same."""
+        tls = self._trust() if hop.scheme == "https" else None
+        for host in hosts:
+            try:
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: Connection(name, self._lost),
+                    host,
+                    hop.port,
+                    ssl=tls,
+                    server_hostname=hop.host if tls else None,
+                )
+            except OSError:
+                if host == hosts[-1]:
+                    raise
+            else:
+                return connection
+        raise ConnectFailed(f"Cannot connect to {name}: it has no address.")
 
     async def _tunnel(self, connection: Connection, way: Route, proxy: Address) -> None:
         """Ask the proxy for the way to the server, then speak TLS with the server through it."""

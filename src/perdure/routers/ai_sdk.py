@@ -8,6 +8,8 @@ never stops anything, since closing a page, `stop()` and a lost network look ali
 from __future__ import annotations
 
 import hashlib
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -18,6 +20,8 @@ from perdure.accept import Question
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound
 from perdure.model import JSON, Chat, Message
+from perdure.ports import Accepted
+from perdure.routers import ui_shapes as shapes
 from perdure.routers.body import refuse_deep
 from perdure.routers.branches import branch
 from perdure.routers.given import Asker, Running, Who
@@ -27,10 +31,16 @@ from perdure.routers.streams import KEEPALIVE, EventStream, Outlet, patience_s, 
 from perdure.routers.ui_messages import content_of, ui_message
 from perdure.routers.ui_stream import DONE, Translator
 
-router = APIRouter(prefix="/api/chat", include_in_schema=False)
+router = APIRouter(prefix="/api/chat", tags=["ai sdk"])
 
 ID_CHARACTERS_MAX = 255
 HEADERS = {"x-vercel-ai-ui-message-stream": "v1", "Cache-Control": "no-cache, no-transform"}
+
+
+class UIStreamResponse(Response):
+    """Documents the media type of the streams."""
+
+    media_type = "text/event-stream"
 
 
 class UIStream(EventStream):
@@ -58,23 +68,31 @@ class UIStream(EventStream):
         return await outlet.put(DONE)
 
 
-@router.post("")
+@router.post(
+    "",
+    operation_id="sendChat",
+    response_class=UIStreamResponse,
+    responses=shapes.refusals(404, 409, 429, 503),
+    openapi_extra=shapes.body(shapes.ChatBody),
+)
 async def send(core: Running, person: Asker, call: Request, own_token: OwnToken) -> Response:
     """Ask, or ask again; answer with the stream of the answer."""
     body = await _body(call)
     client_id = _client_id(body.get("id"))
     if body.get("trigger") == "regenerate-message":
-        before = await _answered(core, person.user_id, client_id, body)
-        accepted = await core.acceptance.again(before, person.user_id, own_token)
+        accepted = await _regenerate(core, person.user_id, client_id, body, own_token)
     else:
-        question = await _question(core, person.user_id, client_id, body)
-        question.user_token = own_token
-        accepted = await core.acceptance.ask(question)
+        accepted = await _ask(core, person.user_id, client_id, body, own_token)
     return UIStream(core, accepted.request)
 
 
-@router.get("/{client_id}")
-async def history(core: Running, person: Who, client_id: str) -> Response:
+@router.get(
+    "/{client_id}",
+    operation_id="getChatMessages",
+    response_model=shapes.ChatHistory,
+    responses=shapes.refusals(404, 503),
+)
+async def history(core: Running, person: Who, client_id: shapes.ClientId) -> Response:
     """Return the messages of the active branch, for `useChat({messages})`."""
     chat = await _chat(core, client_id, person.user_id)
     tree = await core.store.messages(chat.id, person.user_id)
@@ -86,20 +104,35 @@ async def history(core: Running, person: Who, client_id: str) -> Response:
     return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-@router.get("/{client_id}/stream")
-async def resume(core: Running, person: Who, client_id: str) -> Response:
-    """Tell the running answer of a chat again from its start; 204 when none is running."""
+@router.get(
+    "/{client_id}/stream",
+    operation_id="resumeChat",
+    response_class=UIStreamResponse,
+    responses={204: {"description": "There is nothing to resume."}, **shapes.refusals(404, 503)},
+)
+async def resume(core: Running, person: Who, client_id: shapes.ClientId) -> Response:
+    """Tell the answer that runs, or ended just now, from its start; 204 when there is none.
+
+    One that ended between loading the messages and resuming would else be missed: the client has no
+    cursor to say how much of it it has seen.
+    """
     refuse_draining(core)
     try:
         chat = await _chat(core, client_id, person.user_id)
     except NotFound:
         return Response(status_code=204)
     running = await _unfinished(core, chat)
-    return UIStream(core, running[0]) if running else Response(status_code=204)
+    row = running[0] if running else await _just_ended(core, chat)
+    return UIStream(core, row) if row else Response(status_code=204)
 
 
-@router.post("/{client_id}/stop")
-async def stop(core: Running, person: Who, client_id: str) -> Response:
+@router.post(
+    "/{client_id}/stop",
+    operation_id="stopChat",
+    response_model=shapes.ChatStopped,
+    responses=shapes.refusals(404, 503),
+)
+async def stop(core: Running, person: Who, client_id: shapes.ClientId) -> Response:
     """Stop what runs or waits in a chat; when this returns, what was said is stored."""
     chat = await _chat(core, client_id, person.user_id)
     stopped = await _unfinished(core, chat)
@@ -109,15 +142,20 @@ async def stop(core: Running, person: Who, client_id: str) -> Response:
     return Response(msgspec.json.encode(body), media_type="application/json")
 
 
-async def _question(core: Core, user_id: str, client_id: str, body: JSON) -> Question:
+async def _ask(
+    core: Core, user_id: str, client_id: str, body: JSON, own_token: UserToken | None
+) -> Accepted:
     messages = _messages(body)
     asked = messages[-1]
     if asked.get("role") != "user":
         raise Invalid("The last message is no question.", code="invalid_messages")
     content, text = content_of(asked)
     chat = await _existing(core, client_id, user_id)
-    before = messages[-2].get("id") if len(messages) > 1 else None
-    return Question(
+    edits = body.get("messageId") is not None and body["messageId"] == asked.get("id")
+    tree = await core.store.messages(chat.id, user_id) if chat else []
+    parent_id = _parent({message.id: message for message in tree}, messages, edits=edits)
+    fingerprint = hashlib.sha256(msgspec.json.encode([text, content])).hexdigest()
+    question = Question(
         text=text,
         parts=content,
         user_id=user_id,
@@ -125,31 +163,49 @@ async def _question(core: Core, user_id: str, client_id: str, body: JSON) -> Que
         chat_id=chat.id if chat else None,
         client_chat_id=client_id,
         any_agent=True,
-        parent_id=await _parent(core, chat, before),
-        idempotency_key=_key(client_id, asked.get("id")),
-        fingerprint=hashlib.sha256(msgspec.json.encode([text, content])).hexdigest(),
+        parent_id=parent_id,
+        from_root=edits and bool(tree) and parent_id is None,
+        # An edited question keeps its id: it is another one only by what it says.
+        idempotency_key=_key(client_id, asked.get("id"), fingerprint if edits else ""),
+        fingerprint=fingerprint,
+        user_token=own_token,
     )
+    accepted = await core.acceptance.ask(question)
+    if accepted.replayed and edits:
+        row = accepted.request
+        await core.acceptance.update_chat(row.chat_id, user_id, current_message_id=row.message_id)
+    return accepted
 
 
-async def _answered(core: Core, user_id: str, client_id: str, body: JSON) -> str:
-    """Return the request whose question is to be answered again: `messageId`'s, or the last."""
+async def _regenerate(
+    core: Core, user_id: str, client_id: str, body: JSON, own_token: UserToken | None
+) -> Accepted:
+    """Answer once more the question that `messageId` is or answers, or the last question."""
     chat = await _chat(core, client_id, user_id)
     tree = {message.id: message for message in await core.store.messages(chat.id, user_id)}
     wanted = body.get("messageId")
     answer = tree.get(wanted if isinstance(wanted, str) else "")
+    if answer is not None and answer.request_id is None:
+        later = [message for message in tree.values() if message.parent_id == answer.id]
+        answer = next((message for message in later if message.request_id), None)
     if answer is None or answer.request_id is None:
         answer = tree.get(chat.current_message_id or "")
     if answer is None or answer.request_id is None:
         raise Invalid("There is no answer to make anew.", code="nothing_to_regenerate")
-    return answer.request_id
+    return await core.acceptance.again(answer.request_id, user_id, own_token)
 
 
-async def _parent(core: Core, chat: Chat | None, before: Any) -> str | None:
-    """Return the message to answer to: the one before the question, where it is one of ours."""
-    if chat is None or not isinstance(before, str):
-        return None
-    tree = await core.store.messages(chat.id, chat.user_id)
-    return before if any(message.id == before for message in tree) else None
+def _parent(tree: Mapping[str, Message], messages: list[JSON], *, edits: bool) -> str | None:
+    """Return the message to answer to: the one before the question, where it is one of ours.
+
+    None: the active leaf, for an edited question the root. The client knows questions by ids of its
+    own until it loads the chat again; so an edited one follows the last message known by ours.
+    """
+    ids = [one if isinstance(one := message.get("id"), str) else "" for message in messages]
+    if edits and ids[-1] in tree:
+        return tree[ids[-1]].parent_id
+    before = ids[:-1] if edits else ids[-2:-1]
+    return next((one for one in reversed(before) if one in tree), None)
 
 
 async def _chat(core: Core, client_id: str, user_id: str) -> Chat:
@@ -170,6 +226,16 @@ async def _unfinished(core: Core, chat: Chat) -> list[model.Request]:
     """Return what runs and waits in a chat, oldest first."""
     rows, _ = await core.store.requests(chat.user_id, chat_id=chat.id, limit=200)
     return [row for row in reversed(rows) if not row.status.terminal]
+
+
+async def _just_ended(core: Core, chat: Chat) -> model.Request | None:
+    """Return the request of the active answer if it ended a moment ago."""
+    rows, _ = await core.store.requests(chat.user_id, chat_id=chat.id, limit=1)
+    since = time.time() - core.settings.resume_grace_s
+    for row in rows:
+        if row.message_id == chat.current_message_id and (row.completed_at or 0) > since:
+            return row
+    return None
 
 
 async def _partial(core: Core, chat: Chat, message: Message) -> list[JSON] | None:
@@ -209,8 +275,12 @@ def _client_id(given: Any) -> str:
     return given
 
 
-def _key(client_id: str, message_id: Any) -> str | None:
-    """Return the idempotency key of a question: the client's own id of its message."""
+def _key(client_id: str, message_id: Any, text: str) -> str | None:
+    """Return the idempotency key of a question: the client's own id of its message.
+
+    `text` tells the versions of an edited one apart.
+    """
     if not isinstance(message_id, str) or not message_id:
         return None
-    return "ai-sdk " + hashlib.sha256(f"{client_id}\n{message_id}".encode()).hexdigest()
+    named = "\n".join(filter(None, (client_id, message_id, text)))
+    return "ai-sdk " + hashlib.sha256(named.encode()).hexdigest()

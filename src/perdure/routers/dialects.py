@@ -41,19 +41,22 @@ def openai(problem: dict[str, Any], headers: dict[str, str]) -> Response:
     A conflict does not pass by itself, so the clients are told not to try again.
     """
     status = problem["status"]
-    kind = TYPES.get(status)
-    if kind is None:
-        kind = "server_error" if status >= SERVER_ERRORS else "invalid_request_error"
-    error = {
+    if status == CONFLICT:
+        headers["x-should-retry"] = "false"
+    body = msgspec.json.encode({"error": openai_error(problem)})
+    return Response(body, status, headers, media_type="application/json")
+
+
+def openai_error(problem: dict[str, Any]) -> dict[str, Any]:
+    """Return a problem as the object that OpenAI's clients make an exception of."""
+    status = problem["status"]
+    other = "server_error" if status >= SERVER_ERRORS else "invalid_request_error"
+    return {
         "message": problem["detail"],
-        "type": kind,
+        "type": TYPES.get(status, other),
         "param": problem.get("param"),
         "code": problem["code"],
     }
-    if status == CONFLICT:
-        headers["x-should-retry"] = "false"
-    body = msgspec.json.encode({"error": error})
-    return Response(body, status, headers, media_type="application/json")
 
 
 def sentence(problem: dict[str, Any], headers: dict[str, str]) -> Response:

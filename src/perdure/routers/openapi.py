@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Literal
 
 from fastapi import FastAPI
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from perdure.model import JSON
-from perdure.routers import problems
+from perdure.routers import dialects, problems, ui_shapes
+from perdure.routers.v1 import shapes as openai_shapes
 
 DESCRIPTION = """
 A chat server for LLM agents whose answers outlast the connection.
 
 Ask with `POST /api/invoke_endpoint`; follow the answer by polling, server-sent events or WebSocket;
 leave and come back whenever you like. Errors are `application/problem+json` with a stable `code`.
-Unknown ids and those of other people answer alike: 404.
+Unknown ids and those of other people answer alike: 404. OpenAI's clients use `/v1`, the AI SDK's
+`useChat` uses `/api/chat`; errors come there as those clients expect them.
 """.strip()
 EVERYWHERE = (400, 401, 403, 408, 413, 421, 429, 500)
 """What the guard, the sign-in and accidents can answer to any call."""
@@ -37,11 +42,12 @@ def document(app: FastAPI) -> JSON:
     """Return the app's OpenAPI document, made once."""
     if not app.openapi_schema:
         made = FastAPI.openapi(app)
-        for methods in made["paths"].values():
+        for path, methods in made["paths"].items():
             for operation in methods.values():
                 operation["summary"] = _first_sentence(operation.get("description", ""))
-                _complete(operation["responses"])
+                _complete(operation["responses"], path)
         schemas = made["components"]["schemas"]
+        schemas |= _unnamed()
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
         for schema in schemas.values():
@@ -56,7 +62,25 @@ def _first_sentence(description: str) -> str:
     return sentence.partition(". ")[0].partition("; ")[0].rstrip(".")
 
 
-def _complete(responses: JSON) -> None:
+def _unnamed() -> JSON:
+    """Return the schemas of bodies that routes read by themselves."""
+    models: list[tuple[type[BaseModel], Literal["validation"]]] = [
+        (model, "validation") for model in (*openai_shapes.BODIES, *ui_shapes.BODIES)
+    ]
+    _, made = models_json_schema(models, ref_template="#/components/schemas/{model}")
+    return dict(made["$defs"])
+
+
+def _error_content(path: str) -> JSON:
+    """Return how an error of that path is told: problem, OpenAI's envelope or a sentence."""
+    if dialects.is_openai(path):
+        return {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
+    if dialects.is_ai_sdk(path):
+        return {"text/plain": {"schema": {"type": "string"}}}
+    return {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def _complete(responses: JSON, path: str) -> None:
     """Add the errors of every route, and name the media type of all of them."""
     if responses.get("422", {}).get("description") == FASTAPI_ADDED:
         del responses["422"]
@@ -64,8 +88,7 @@ def _complete(responses: JSON) -> None:
         responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
     for code, response in responses.items():
         if code.isdecimal() and int(code) >= HTTPStatus.BAD_REQUEST:
-            schema = {"$ref": "#/components/schemas/Problem"}
-            response["content"] = {problems.MEDIA_TYPE: {"schema": schema}}
+            response["content"] = _error_content(path)
         stream = response.get("content", {}).get("text/event-stream")
         if stream is not None:
             stream.pop("schema", None)

@@ -91,7 +91,7 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 registered for nothing else
-        headers = dict(error.headers or {})
+        headers = {name.lower(): value for name, value in (error.headers or {}).items()}
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             headers |= _allow(request)
         return _of_http(error, request, headers)
@@ -194,12 +194,18 @@ def _place(parts: tuple[str | int, ...]) -> str:
 def _allow(request: Request) -> dict[str, str]:
     """Return the header that names every method of an address; the router knows one route's."""
     paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
-    methods = {
-        method.upper()
-        for path, operations in paths.items()
-        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), request.scope["path"])
-        for method in operations
-    }
+    here: str = request.scope["path"]
+    # An address that is written out stands before one with a parameter in its place.
+    found = (
+        [paths[here]]
+        if here in paths
+        else [
+            operations
+            for path, operations in paths.items()
+            if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", path), here)
+        ]
+    )
+    methods = {method.upper() for operations in found for method in operations}
     return {"allow": ", ".join(sorted(methods))} if methods else {}
 
 

@@ -28,6 +28,9 @@ router = APIRouter()
 RESTART = 1012
 """Close code: the service restarts, come back in a moment. Source: IANA, WebSocket close codes."""
 
+MESSAGE_BYTES_MAX = 64 * 1024
+"""Of a message that attaches, detaches or cancels: they are short."""
+
 REFUSED = 4000
 """A refusal closes with this plus its HTTP status."""
 
@@ -111,11 +114,17 @@ async def send_text(websocket: WebSocket, message: bytes, timeout_s: float) -> N
 
 async def messages(websocket: WebSocket) -> AsyncGenerator[JSON]:
     """Yield the client's messages as JSON objects; what is none becomes an empty object."""
+    async for text in texts(websocket):
+        yield _object(text) if len(text) <= MESSAGE_BYTES_MAX else {}
+
+
+async def texts(websocket: WebSocket) -> AsyncGenerator[str | bytes]:
+    """Yield the client's messages as they are, until it leaves."""
     while True:
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
-        yield _object(message.get("text") or message.get("bytes") or "")
+        yield message.get("text") or message.get("bytes") or ""
 
 
 def query_number(websocket: WebSocket, name: str) -> int | None:

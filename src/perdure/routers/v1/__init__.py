@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from perdure.routers.v1 import conversations, models, responses
+from perdure.routers.v1 import conversations, models, responses, turns
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", include_in_schema=False)
-for part in (responses, conversations, models):
+router = APIRouter(prefix="/v1", tags=["openai"])
+for part in (responses, turns, conversations, models):
     router.include_router(part.router)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound
@@ -13,21 +13,41 @@ from perdure.routers.branches import branch
 from perdure.routers.given import Running, Who
 from perdure.routers.v1 import items, params
 from perdure.routers.v1.creating import conversation
-from perdure.routers.v1.shown import LIMIT, LIMIT_MAX, answer, list_of, message_items, page
+from perdure.routers.v1.shapes import (
+    After,
+    ConversationBody,
+    ConversationChange,
+    ConversationId,
+    ConversationObject,
+    DeletedObject,
+    ItemId,
+    ItemList,
+    ItemObject,
+    Limit,
+    NewItems,
+    Order,
+    body,
+    refusals,
+)
+from perdure.routers.v1.shown import LIMIT, answer, list_of, message_items, page
 
 router = APIRouter(prefix="/conversations")
 
 ITEMS_MAX = 20
 
 
-@router.post("")
+@router.post(
+    "",
+    operation_id="createConversation",
+    response_model=ConversationObject,
+    responses=refusals(400, 503),
+    openapi_extra=body(ConversationBody),
+)
 async def create(core: Running, person: Who, call: Request) -> Response:
     """Make a conversation, with its first items if there are some."""
-    body = await params.read_json(call)
-    metadata = body.get("metadata") or {}
-    params.check_metadata(metadata)
-    given = _items(body.get("items"))
-    messages = [items.as_message(item) for item in given]
+    given = await params.read_body(call)
+    metadata = params.metadata_of(given)
+    messages = [items.as_message(item) for item in _items(given.get("items"))]
     title = title_of(next((message.text for message in messages if message.text), ""))
     chat = await core.acceptance.create_chat(person.user_id, None, title, metadata)
     if messages:
@@ -35,50 +55,80 @@ async def create(core: Running, person: Who, call: Request) -> Response:
     return answer(_shown(chat))
 
 
-@router.get("/{conversation_id}")
-async def retrieve(core: Running, person: Who, conversation_id: str) -> Response:
+@router.get(
+    "/{conversation_id}",
+    operation_id="getConversation",
+    response_model=ConversationObject,
+    responses=refusals(404, 503),
+)
+async def retrieve(core: Running, person: Who, conversation_id: ConversationId) -> Response:
     """Return a conversation."""
     return answer(_shown(await conversation(core, conversation_id, person.user_id)))
 
 
-@router.post("/{conversation_id}")
-async def update(core: Running, person: Who, conversation_id: str, call: Request) -> Response:
+@router.post(
+    "/{conversation_id}",
+    operation_id="updateConversation",
+    response_model=ConversationObject,
+    responses=refusals(400, 404, 503),
+    openapi_extra=body(ConversationChange),
+)
+async def update(
+    core: Running, person: Who, conversation_id: ConversationId, call: Request
+) -> Response:
     """Replace a conversation's metadata."""
-    body = await params.read_json(call)
-    metadata = body.get("metadata") or {}
-    params.check_metadata(metadata)
+    given = await params.read_body(call)
+    metadata = params.metadata_of(given)
     chat = await conversation(core, conversation_id, person.user_id)
     changed = await core.acceptance.update_chat(chat.id, person.user_id, metadata=metadata)
     return answer(_shown(changed))
 
 
-@router.delete("/{conversation_id}")
-async def delete(core: Running, person: Who, conversation_id: str) -> Response:
+@router.delete(
+    "/{conversation_id}",
+    operation_id="deleteConversation",
+    response_model=DeletedObject,
+    responses=refusals(404, 503),
+)
+async def delete(core: Running, person: Who, conversation_id: ConversationId) -> Response:
     """Stop what runs in a conversation, and remove it."""
     chat = await conversation(core, conversation_id, person.user_id)
     await core.acceptance.delete_chat(chat.id, person.user_id)
     return answer({"id": chat.id, "object": "conversation.deleted", "deleted": True})
 
 
-@router.post("/{conversation_id}/items")
-async def add_items(core: Running, person: Who, conversation_id: str, call: Request) -> Response:
+@router.post(
+    "/{conversation_id}/items",
+    operation_id="addConversationItems",
+    response_model=ItemList,
+    responses=refusals(400, 404, 409, 503),
+    openapi_extra=body(NewItems),
+)
+async def add_items(
+    core: Running, person: Who, conversation_id: ConversationId, call: Request
+) -> Response:
     """Put items at the end of a conversation."""
     chat = await conversation(core, conversation_id, person.user_id)
-    given = _items((await params.read_json(call)).get("items"))
+    given = _items((await params.read_body(call)).get("items"))
     if not given:
         items.missing("items")
     await core.store.add_messages(chat.id, person.user_id, [items.as_message(i) for i in given])
     return answer(list_of(given))
 
 
-@router.get("/{conversation_id}/items")
+@router.get(
+    "/{conversation_id}/items",
+    operation_id="listConversationItems",
+    response_model=ItemList,
+    responses=refusals(400, 404, 503),
+)
 async def list_items(
     core: Running,
     person: Who,
-    conversation_id: str,
-    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT,
-    order: Literal["asc", "desc"] = "desc",
-    after: str | None = None,
+    conversation_id: ConversationId,
+    limit: Limit = LIMIT,
+    order: Order = "desc",
+    after: After = None,
 ) -> Response:
     """List the items of a conversation's active branch."""
     line = await _line(core, conversation_id, person.user_id)
@@ -86,16 +136,30 @@ async def list_items(
     return page(every, order=order, after=after, limit=limit)
 
 
-@router.get("/{conversation_id}/items/{item_id}")
-async def get_item(core: Running, person: Who, conversation_id: str, item_id: str) -> Response:
+@router.get(
+    "/{conversation_id}/items/{item_id}",
+    operation_id="getConversationItem",
+    response_model=ItemObject,
+    responses=refusals(404, 503),
+)
+async def get_item(
+    core: Running, person: Who, conversation_id: ConversationId, item_id: ItemId
+) -> Response:
     """Return one item."""
     line = await _line(core, conversation_id, person.user_id)
     _, item = _find(line, item_id)
     return answer(item)
 
 
-@router.delete("/{conversation_id}/items/{item_id}")
-async def delete_item(core: Running, person: Who, conversation_id: str, item_id: str) -> Response:
+@router.delete(
+    "/{conversation_id}/items/{item_id}",
+    operation_id="deleteConversationItem",
+    response_model=ConversationObject,
+    responses=refusals(404, 409, 503),
+)
+async def delete_item(
+    core: Running, person: Who, conversation_id: ConversationId, item_id: ItemId
+) -> Response:
     """Take an item out of a conversation; what follows it stays."""
     line = await _line(core, conversation_id, person.user_id)
     message, item = _find(line, item_id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from perdure.accept import Question
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound
@@ -13,14 +15,45 @@ from perdure.routers.branches import branch
 from perdure.routers.given import known
 from perdure.routers.v1 import items
 from perdure.routers.v1.params import Wish
-from perdure.talk import wrapped
+from perdure.talk import items_of, wrapped
 from perdure.user_tokens import UserToken
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a question goes.
+
+    Args:
+        chat: None = a new one.
+        parent_id: the message to follow.
+        history: what a new chat begins with.
+        follows: the request whose end is enough to start.
+
+    """
+
+    chat: Chat | None = None
+    parent_id: str | None = None
+    history: Sequence[NewMessage] = ()
+    follows: str | None = None
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """The talk of a response that is not stored, up to its end."""
+
+    response_id: str
+    talk: Sequence[NewMessage]
+
+
 async def create(
-    core: Core, user_id: str, wish: Wish, key: str | None, user_token: UserToken | None
+    core: Core,
+    user_id: str,
+    wish: Wish,
+    key: str | None = None,
+    user_token: UserToken | None = None,
+    kept: Kept | None = None,
 ) -> Accepted:
     """Accept a response's question; it is committed when this returns.
+
+    `kept`: a response that is not stored and may be followed all the same.
 
     Raises what `Acceptance.ask` does, and `Invalid` for unknown models, responses and references.
     """
@@ -28,8 +61,9 @@ async def create(
     if agent_id not in core.agents:
         detail = f"The requested model '{agent_id[:100]}' does not exist."
         raise Invalid(detail, code="model_not_found", param="model")
-    chat, parent_id, history = await _place(core, user_id, wish)
-    given = await _resolved(core, user_id, wish.input, in_chat=chat is not None)
+    place = await _place(core, user_id, wish, kept)
+    given = await _resolved(core, user_id, wish.input, in_chat=place.chat is not None)
+    await _check_outputs(core, place, given)
     messages = [items.as_message(item) for item in given]
     asked = messages[-1] if messages else None
     question = Question(
@@ -37,13 +71,14 @@ async def create(
         parts=asked.parts if asked else None,
         role=asked.role if asked else "user",
         message_id=asked.id if asked else None,
-        answers=None if asked else parent_id,
+        answers=None if asked else place.parent_id,
         user_id=user_id,
         agent_id=agent_id,
         any_agent=True,
-        chat_id=chat.id if chat else None,
-        parent_id=parent_id if asked else None,
-        history=history,
+        chat_id=place.chat.id if place.chat else None,
+        parent_id=place.parent_id if asked else None,
+        follows=place.follows,
+        history=place.history,
         before=messages[:-1],
         metadata=wish.given.get("metadata", {}),
         params=wish.params,
@@ -56,23 +91,57 @@ async def create(
     return await core.acceptance.ask(question)
 
 
-async def _place(
-    core: Core, user_id: str, wish: Wish
-) -> tuple[Chat | None, str | None, Sequence[NewMessage]]:
-    """Return the chat (None = a new one), the message to follow, and a new chat's history."""
+async def _place(core: Core, user_id: str, wish: Wish, kept: Kept | None) -> Place:
     if wish.conversation:
         chat = await conversation(core, wish.conversation, user_id)
         if not wish.input and chat.current_message_id is None:
             items.missing("input")
-        return chat, None if wish.input else chat.current_message_id, ()
-    before = await _previous(core, user_id, wish)
+        return Place(chat, None if wish.input else chat.current_message_id)
+    previous = wish.given.get("previous_response_id")
+    if kept is not None and previous == kept.response_id:
+        return Place(history=_anew(kept.talk))
+    before = await _previous(core, user_id, previous)
     if before is None:
-        return None, None, ()
+        return Place()
     if wish.store:
-        return await core.store.chat(before.chat_id, user_id), before.message_id, ()
+        # What follows an answer waits for that one alone: forks are answered side by side.
+        chat = await core.store.chat(before.chat_id, user_id)
+        return Place(chat, before.message_id, follows=before.id)
     # What is not stored must not grow a stored chat: it gets a copy that goes with it.
-    tree = await core.store.messages(before.chat_id, user_id)
-    return None, None, _copied(branch(tree, before.message_id))
+    return Place(history=await talk_of(core, before))
+
+
+async def talk_of(core: Core, row: Request) -> list[NewMessage]:
+    """Return the talk up to a response's end, as a new chat may begin with it."""
+    tree = await core.store.messages(row.chat_id, row.user_id)
+    return _copied(branch(tree, row.message_id))
+
+
+def _anew(talk: Sequence[NewMessage]) -> list[NewMessage]:
+    """Return the same messages with fresh ids: those of one chat are never another's."""
+    return [msgspec.structs.replace(message, id=new_id("msg")) for message in talk]
+
+
+async def _check_outputs(core: Core, place: Place, given: Sequence[JSON]) -> None:
+    """Refuse an output whose call nobody made: agents' servers would refuse the whole talk."""
+    made = {item["call_id"] for item in given if item["type"] == "function_call"}
+    needed = [item["call_id"] for item in given if item["type"] == "function_call_output"]
+    if not made.issuperset(needed):
+        made |= await _calls_before(core, place)
+    for call_id in needed:
+        if call_id not in made:
+            detail = f"No tool call found for function call output with call_id {call_id[:100]}."
+            raise Invalid(detail, code="no_tool_call_found", param="input")
+
+
+async def _calls_before(core: Core, place: Place) -> set[str]:
+    """Return the ids of the tool calls that are told before the question."""
+    told: Sequence[Message | NewMessage] = place.history
+    if place.chat is not None:
+        tree = await core.store.messages(place.chat.id, place.chat.user_id)
+        told = branch(tree, place.parent_id or place.chat.current_message_id)
+    said = [items_of(message) + list(getattr(message, "output", None) or ()) for message in told]
+    return {i["call_id"] for items_ in said for i in items_ if i["type"] == "function_call"}
 
 
 async def conversation(core: Core, conversation_id: str, user_id: str) -> Chat:
@@ -84,8 +153,7 @@ async def conversation(core: Core, conversation_id: str, user_id: str) -> Chat:
         raise NotFound(detail) from None
 
 
-async def _previous(core: Core, user_id: str, wish: Wish) -> Request | None:
-    previous = wish.given.get("previous_response_id")
+async def _previous(core: Core, user_id: str, previous: str | None) -> Request | None:
     if previous is None:
         return None
     try:

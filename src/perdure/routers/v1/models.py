@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Response
 
 from perdure.core import Core
 from perdure.errors import Invalid
 from perdure.model import JSON
 from perdure.routers.given import Running, Who
+from perdure.routers.v1.shapes import ModelList, ModelObject, refusals
 from perdure.routers.v1.shown import answer
 
 router = APIRouter()
 
 
-@router.get("/models")
+@router.get("/models", operation_id="listModels", response_model=ModelList)
 async def list_models(core: Running, person: Who) -> Response:
     """List the agents."""
     del person  # only who is known may see them
@@ -21,8 +24,15 @@ async def list_models(core: Running, person: Who) -> Response:
     return answer({"object": "list", "data": data})
 
 
-@router.get("/models/{model}")
-async def get_model(core: Running, person: Who, model: str) -> Response:
+@router.get(
+    "/models/{model}",
+    operation_id="getModel",
+    response_model=ModelObject,
+    responses=refusals(404),
+)
+async def get_model(
+    core: Running, person: Who, model: Annotated[str, Path(description="An agent's id.")]
+) -> Response:
     """Return one agent."""
     del person
     if model not in core.agents:

@@ -17,8 +17,9 @@ from perdure.errors import Invalid
 from perdure.model import JSON
 from perdure.routers.body import refuse_deep
 from perdure.routers.shapes import storable
-from perdure.routers.v1 import items
+from perdure.routers.v1 import forms, items
 
+FORM = "application/x-www-form-urlencoded"
 PAIRS_MAX, KEY_MAX, VALUE_MAX = 16, 64, 512
 KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "model": ((str,), "a string"),
@@ -98,21 +99,35 @@ class Wish(msgspec.Struct, frozen=True):
         return kept | ({"conversation": self.conversation} if self.conversation else {})
 
 
-async def read_json(request: Request) -> JSON:
-    """Return a call's body; raises `Invalid`. Nothing at all is an empty object."""
+async def read_body(request: Request) -> JSON:
+    """Return a call's body, JSON or a form; raises `Invalid`. Nothing at all is an empty object."""
     body = await request.body()
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # `curl -d '{…}'` says that it sends a form.
+    if kind == FORM and not body.lstrip().startswith(b"{"):
+        return _storable(forms.read(body, {name: kinds for name, (kinds, _) in KINDS.items()}))
+    return decode(body) if body.strip() else {}
+
+
+def decode(body: bytes) -> JSON:
+    """Return a body's JSON object; raises `Invalid`."""
     refuse_deep(body)
     try:
-        value = msgspec.json.decode(body) if body.strip() else {}
-        storable(value)
+        value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         detail = "We could not parse the JSON body of your request."
         raise Invalid(detail, code="invalid_json") from None
+    if not isinstance(value, dict):
+        raise Invalid("The body must be a JSON object.", code="invalid_type")
+    return _storable(value)
+
+
+def _storable(value: JSON) -> JSON:
+    try:
+        storable(value)
     except ValueError as error:
         detail = f"The body cannot be kept: {error}."
         raise Invalid(detail, code="invalid_value") from None
-    if not isinstance(value, dict):
-        raise Invalid("The body must be a JSON object.", code="invalid_type")
     return value
 
 
@@ -128,6 +143,14 @@ def read(body: JSON) -> Wish:
     wish = Wish(given, items.read(body.get("input")), fingerprint)
     _check_together(wish)
     return wish
+
+
+def metadata_of(body: JSON) -> dict[str, str]:
+    """Return a body's metadata, checked; null and absent are none."""
+    given = body.get("metadata")
+    metadata: dict[str, str] = {} if given is None else given
+    check_metadata(metadata)
+    return metadata
 
 
 def check_metadata(metadata: Any) -> None:

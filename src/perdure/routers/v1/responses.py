@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -14,10 +14,23 @@ from perdure.model import JSON, Status
 from perdure.routers.given import Asker, Key, Running, Who, known
 from perdure.routers.on_behalf import OwnToken
 from perdure.routers.streams import refuse_draining
-from perdure.routers.v1 import following, params
+from perdure.routers.v1 import following, params, retries
 from perdure.routers.v1.creating import create
 from perdure.routers.v1.items import missing, read, wrong_type
-from perdure.routers.v1.shown import LIMIT, LIMIT_MAX, answer, page, shown_response
+from perdure.routers.v1.shapes import (
+    After,
+    CompactBody,
+    CreateResponse,
+    DeletedObject,
+    ItemList,
+    Limit,
+    Order,
+    ResponseId,
+    ResponseObject,
+    body,
+    refusals,
+)
+from perdure.routers.v1.shown import LIMIT, answer, page, shown_response
 from perdure.tail import Drained
 
 router = APIRouter()
@@ -25,13 +38,38 @@ router = APIRouter()
 INTEGER = re.compile(r"-1|[0-9]{1,15}", re.ASCII)
 
 
-@router.post("/responses")
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The response, whole or as it stands; with `stream` its events.",
+        "content": {"text/event-stream": {}},
+    },
+    **refusals(404, 409, 429, 503),
+}
+
+
+@router.post(
+    "/responses",
+    operation_id="createResponse",
+    response_model=ResponseObject,
+    responses=ANSWERS,
+    openapi_extra=body(CreateResponse),
+)
 async def create_response(
     core: Running, person: Asker, key: Key, call: Request, own_token: OwnToken
 ) -> Response:
-    """Ask an agent: in the background or not, by events or whole."""
-    wish = params.read(await params.read_json(call))
-    row = (await create(core, person.user_id, wish, key, own_token)).request
+    """Ask an agent: in the background or not, by events or whole.
+
+    With `stream` the answer is its events (frames `event`, `data`), then `data: [DONE]`. Forms are
+    understood as well. The same path is a WebSocket: each message `{"type": "response.create", …}`
+    is a turn, answered by the same events or by `{"type": "error", "status", "error"}`.
+    """
+    wish = params.read(await params.read_body(call))
+    whole = not wish.stream and not wish.background
+    row = None
+    if whole and retries.is_retry(call):
+        row = await retries.first_try(core, person.user_id, wish, call)
+    if row is None:
+        row = (await create(core, person.user_id, wish, key, own_token)).request
     if wish.stream:
         return following.ResponseStream(core, row, -1, owned=True)
     if wish.background:
@@ -39,12 +77,16 @@ async def create_response(
     return await _whole(core, row, call)
 
 
-@router.post("/responses/compact")
+@router.post(
+    "/responses/compact",
+    operation_id="compactResponse",
+    response_model=ResponseObject,
+    openapi_extra=body(CompactBody),
+)
 async def compact(person: Who, call: Request) -> Response:
     """Refuse to compact: nobody here can do it without loss."""
     del person
-    body = await params.read_json(call)
-    if body.get("model") is None:
+    if (await params.read_body(call)).get("model") is None:
         missing("model")
     detail = (
         "Compaction is not supported by this server. Go on with previous_response_id or a "
@@ -53,13 +95,20 @@ async def compact(person: Who, call: Request) -> Response:
     raise Invalid(detail, code="unsupported_operation")
 
 
-@router.get("/responses/{response_id}")
+@router.get(
+    "/responses/{response_id}",
+    operation_id="getResponse",
+    response_model=ResponseObject,
+    responses={200: ANSWERS[200], **refusals(404, 503)},
+)
 async def retrieve(
     core: Running,
     person: Who,
-    response_id: str,
-    stream: str = "false",
-    starting_after: str | None = None,
+    response_id: ResponseId,
+    stream: Annotated[str, Query(description="`true`: by events.")] = "false",
+    starting_after: Annotated[
+        str | None, Query(description="With `stream`: the number of the last event seen.")
+    ] = None,
 ) -> Response:
     """Return a response as it stands, or its events after a cursor, at any time of its life."""
     row = await _found(core, response_id, person.user_id)
@@ -72,8 +121,13 @@ async def retrieve(
     return following.ResponseStream(core, row, after)
 
 
-@router.post("/responses/{response_id}/cancel")
-async def cancel(core: Running, person: Who, response_id: str) -> Response:
+@router.post(
+    "/responses/{response_id}/cancel",
+    operation_id="cancelResponse",
+    response_model=ResponseObject,
+    responses=refusals(400, 404, 503),
+)
+async def cancel(core: Running, person: Who, response_id: ResponseId) -> Response:
     """Stop a response and keep what it said so far."""
     row = await _found(core, response_id, person.user_id)
     row = await core.acceptance.cancel(row.id, person.user_id)
@@ -82,22 +136,32 @@ async def cancel(core: Running, person: Who, response_id: str) -> Response:
     return await shown_response(core, row)
 
 
-@router.delete("/responses/{response_id}")
-async def delete(core: Running, person: Who, response_id: str) -> Response:
+@router.delete(
+    "/responses/{response_id}",
+    operation_id="deleteResponse",
+    response_model=DeletedObject,
+    responses=refusals(404, 503),
+)
+async def delete(core: Running, person: Who, response_id: ResponseId) -> Response:
     """Stop a response if it runs, and remove it."""
     row = await _found(core, response_id, person.user_id)
     await core.acceptance.delete_request(row.id, person.user_id)
     return answer({"id": row.id, "object": "response", "deleted": True})
 
 
-@router.get("/responses/{response_id}/input_items")
+@router.get(
+    "/responses/{response_id}/input_items",
+    operation_id="listInputItems",
+    response_model=ItemList,
+    responses=refusals(400, 404, 503),
+)
 async def input_items(
     core: Running,
     person: Who,
-    response_id: str,
-    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX)] = LIMIT,
-    order: Literal["asc", "desc"] = "desc",
-    after: str | None = None,
+    response_id: ResponseId,
+    limit: Limit = LIMIT,
+    order: Order = "desc",
+    after: After = None,
 ) -> Response:
     """List the items that a response was made from."""
     row = await _found(core, response_id, person.user_id)
@@ -108,7 +172,8 @@ async def input_items(
 async def _whole(core: Core, row: model.Request, call: Request) -> Response:
     """Wait for a response and return it whole; one that is not stored goes with its caller."""
     try:
-        await following.ended(core, row, call)
+        if not await following.ended(core, row, call):
+            retries.unanswered_of(call).add(row.id)
         return await shown_response(core, await core.store.request(row.id, row.user_id))
     except Drained:
         goes_on = "" if row.transient else f"; the response {row.id} goes on: retrieve it"

@@ -165,10 +165,13 @@ class Acceptance:
         await self._session.all(CHANGED, self._new.chat_id, self._new.user_id)
 
     async def _chat_is_busy(self) -> bool:
+        """Tell whether anything has to end before the new request may start."""
         found = await self._session.one(
-            f"SELECT 1 FROM request WHERE chat_id = $1 AND {UNFINISHED} AND id <> $2 LIMIT 1",
+            f"SELECT 1 FROM request WHERE chat_id = $1 AND {UNFINISHED} AND id <> $2"
+            " AND ($3::text IS NULL OR id = $3) LIMIT 1",
             self._new.chat_id,
             self._new.id,
+            self._new.follows,
         )
         return found is not None
 
@@ -188,7 +191,8 @@ class Acceptance:
         await self._session.one(LOCK_CHAT, new.chat_id)
         row = await self._session.one(
             "SELECT agent_id, (SELECT count(*) FROM message m WHERE m.chat_id = c.id)"
-            " FROM chat c WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL",
+            " FROM chat c WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"
+            " AND NOT transient",
             new.chat_id,
             new.user_id,
         )
@@ -204,20 +208,22 @@ class Acceptance:
         new = self._new
         await self._session.all(
             "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision,"
-            f" client_id) VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0, $5)",
+            f" client_id, transient) VALUES ($1, $2, $3, $4, {NOW}, {NOW}, 0, $5, $6)",
             new.chat_id,
             new.user_id,
             new.agent_id,
             new.title,
             new.client_chat_id,
+            new.transient,
         )
 
     async def _insert_request(self, user_message_id: str) -> None:
         new = self._new
         await self._session.all(
             "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata, params, transient, notify, traceparent)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7, $8, $9, $10, $11)",
+            " status, created_at, next_sequence, metadata, params, transient, notify,"
+            " follows, traceparent)"
+            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7, $8, $9, $10, $11, $12)",
             new.id,
             new.chat_id,
             new.user_id,
@@ -228,6 +234,7 @@ class Acceptance:
             rows.dump(new.params),
             new.transient,
             new.notify,
+            new.follows,
             new.traceparent,
         )
         if new.input:

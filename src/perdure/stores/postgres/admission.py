@@ -27,6 +27,7 @@ SELECT user_id, served_at, id, agent_id, created_at FROM (
    WHERE r.status = 'queued' AND r.dispatched_at IS NULL AND r.id <> $1
      AND ($2 OR r.not_before IS NULL OR r.not_before <= {NOW})
      AND NOT EXISTS (SELECT 1 FROM request e WHERE e.chat_id = r.chat_id AND e.id <> r.id
+         AND (r.follows IS NULL OR e.id = r.follows)
          AND (e.status = 'streaming' OR (e.status = 'queued'
               AND (e.created_at, e.id) < (r.created_at, r.id))))) w
  WHERE nth <= $3 ORDER BY user_id, created_at, id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from perdure.items import request_of
 from perdure.model import JSON, Chat, Feedback, Message, Request, new_id
 from perdure.stores import cursors, refusals, rows, words
 from perdure.stores.postgres.database import NOW, Session
@@ -13,6 +14,7 @@ from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT, UNFINISHED
 CHAT = f"SELECT {rows.CHAT} FROM chat WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"
 LIST = f"""
 SELECT {rows.CHAT} FROM chat WHERE user_id = $1 AND deleted_at IS NULL AND archived = $2
+   AND NOT transient
    AND ($3 = '' OR title ILIKE $4 OR ($5 <> '' AND EXISTS (SELECT 1 FROM message m
         WHERE m.chat_id = chat.id AND m.words @@ $5::text::tsquery)))
    AND ($6::boolean IS NULL OR (NOT pinned, -updated_at, id)
@@ -51,7 +53,8 @@ class Chats(Requests):
         return await self.db.write(work)
 
     async def chat(self, chat_id: str, user_id: str) -> Chat:
-        return rows.chat(rows.required(await self.db.look(CHAT, chat_id, user_id), "chat", chat_id))
+        found = await self.db.look(f"{CHAT} AND NOT transient", chat_id, user_id)
+        return rows.chat(rows.required(found, "chat", chat_id))
 
     async def chat_of_client(self, client_id: str, user_id: str) -> Chat:
         found = await self.db.look(
@@ -91,7 +94,7 @@ class Chats(Requests):
 
     async def chats_since(self, user_id: str, revision: int, limit: int = 200) -> list[Chat]:
         found = await self.db.look(
-            f"SELECT {rows.CHAT} FROM chat WHERE user_id = $1 AND revision > $2"
+            f"SELECT {rows.CHAT} FROM chat WHERE user_id = $1 AND revision > $2 AND NOT transient"
             " ORDER BY revision LIMIT $3",
             user_id,
             revision,
@@ -160,7 +163,7 @@ class Chats(Requests):
         return await self.db.write(work)
 
     async def messages(self, chat_id: str, user_id: str) -> list[Message]:
-        await self.chat(chat_id, user_id)
+        rows.required(await self.db.look(CHAT, chat_id, user_id), "chat", chat_id)
         found = await self.db.look(
             f"SELECT {rows.MESSAGE} FROM message WHERE chat_id = $1 ORDER BY position",
             chat_id,
@@ -250,10 +253,10 @@ class Chats(Requests):
 
     async def answer_item(self, item_id: str, user_id: str) -> JSON:
         found = await self.db.look(
-            "SELECT m.output FROM chat c JOIN message m ON m.chat_id = c.id WHERE c.user_id = $1"
-            " AND c.deleted_at IS NULL AND m.output IS NOT NULL AND strpos(m.output, $2) > 0",
+            "SELECT m.output FROM request r JOIN message m ON m.id = r.message_id"
+            " WHERE r.id = $1 AND r.user_id = $2 AND m.output IS NOT NULL",
+            request_of(item_id),
             user_id,
-            rows.dump(item_id),
         )
         return rows.item(found, item_id)
 

@@ -271,7 +271,7 @@ class Requests(Appending):
         created_at, request_id = places.read(cursor, 1) if cursor is not None else (None, None)
         owner = "$1::text IS NULL" if user_id is None else "user_id = $1"
         found = await self.db.look(
-            f"SELECT {rows.REQUEST} FROM request WHERE {owner}"
+            f"SELECT {rows.REQUEST} FROM request WHERE {owner} AND NOT transient"
             " AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR chat_id = $3)"
             " AND ($4::double precision IS NULL OR (created_at, id) < ($4, $5::text))"
             " ORDER BY created_at DESC, id DESC LIMIT $6",

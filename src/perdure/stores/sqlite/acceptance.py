@@ -137,9 +137,11 @@ class AcceptWork:
             raise refusals.user_queue_full(mine)
 
     def _chat_is_busy(self) -> bool:
-        return (
-            self._count("chat_id = ? AND status IN ('queued', 'streaming')", self._new.chat_id) > 0
-        )
+        """Tell whether anything has to end before the new request may start."""
+        before = "chat_id = ? AND status IN ('queued', 'streaming')"
+        if self._new.follows is None:
+            return self._count(before, self._new.chat_id) > 0
+        return self._count(f"{before} AND id = ?", self._new.chat_id, self._new.follows) > 0
 
     def _count(self, where: str, *values: str) -> int:
         count: int = self._db.one(f"SELECT count(*) FROM request WHERE {where}", *values)[0]
@@ -148,7 +150,8 @@ class AcceptWork:
     def _check_chat(self) -> None:
         new = self._new
         row = self._db.one(
-            "SELECT agent_id FROM chat WHERE id = ? AND user_id = ? AND deleted_at IS NULL",
+            "SELECT agent_id FROM chat WHERE id = ? AND user_id = ? AND deleted_at IS NULL"
+            " AND transient = 0",
             new.chat_id,
             new.user_id,
         )
@@ -173,7 +176,7 @@ class AcceptWork:
         new = self._new
         self._db.all(
             "INSERT INTO chat (id, user_id, agent_id, title, created_at, updated_at, revision,"
-            " client_id) VALUES (?, ?, ?, ?, ?, ?, 0, ?)",
+            " client_id, transient) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?)",
             new.chat_id,
             new.user_id,
             new.agent_id,
@@ -181,6 +184,7 @@ class AcceptWork:
             self._now,
             self._now,
             new.client_chat_id,
+            int(new.transient),
         )
 
     def _insert_message(
@@ -209,8 +213,9 @@ class AcceptWork:
         new = self._new
         self._db.all(
             "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata, params, transient, notify, traceparent)"
-            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?, ?, ?, ?, ?)",
+            " status, created_at, next_sequence, metadata, params, transient, notify,"
+            " follows, traceparent)"
+            " VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?, ?, ?, ?, ?, ?)",
             new.id,
             new.chat_id,
             new.user_id,
@@ -222,6 +227,7 @@ class AcceptWork:
             rows.dump(new.params),
             int(new.transient),
             int(new.notify),
+            new.follows,
             new.traceparent,
         )
         if new.input:

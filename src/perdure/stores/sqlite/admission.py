@@ -59,6 +59,7 @@ class Admission(Ranking):
             "SELECT id, agent_id, created_at FROM request r WHERE user_id = ? AND status = 'queued'"
             " AND dispatched_at IS NULL AND (not_before IS NULL OR not_before <= ?)"
             " AND NOT EXISTS (SELECT 1 FROM request e WHERE e.chat_id = r.chat_id AND e.id <> r.id"
+            " AND (r.follows IS NULL OR e.id = r.follows)"
             " AND (e.status = 'streaming' OR (e.status = 'queued' AND"
             " (e.created_at, e.id) < (r.created_at, r.id))))"
             " ORDER BY created_at, id",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from perdure.items import request_of
 from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
 from perdure.stores import cursors, refusals, rows
 from perdure.stores.sqlite.transitions import Transitions
@@ -38,7 +39,7 @@ class Chats(Transitions):
         return await self.db.write(work)
 
     async def chat(self, chat_id: str, user_id: str) -> Chat:
-        found = self.db.look(_CHAT, chat_id, user_id)
+        found = self.db.look(f"{_CHAT} AND transient = 0", chat_id, user_id)
         return rows.chat(rows.required(found, "chat", chat_id))
 
     async def chat_of_client(self, client_id: str, user_id: str) -> Chat:
@@ -59,7 +60,7 @@ class Chats(Transitions):
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[list[Chat], str | None]:
-        where = "user_id = ? AND deleted_at IS NULL AND archived = ?"
+        where = "user_id = ? AND deleted_at IS NULL AND archived = ? AND transient = 0"
         values: list[str | int | float] = [user_id, int(archived)]
         if query.strip():
             await self.index(None)
@@ -85,7 +86,7 @@ class Chats(Transitions):
 
     async def chats_since(self, user_id: str, revision: int, limit: int = 200) -> list[Chat]:
         found = self.db.look(
-            f"SELECT {rows.CHAT} FROM chat WHERE user_id = ? AND revision > ?"
+            f"SELECT {rows.CHAT} FROM chat WHERE user_id = ? AND revision > ? AND transient = 0"
             " ORDER BY revision LIMIT ?",
             user_id,
             revision,
@@ -152,7 +153,7 @@ class Chats(Transitions):
         return await self.db.write(work)
 
     async def messages(self, chat_id: str, user_id: str) -> list[Message]:
-        await self.chat(chat_id, user_id)
+        rows.required(self.db.look(_CHAT, chat_id, user_id), "chat", chat_id)
         found = self.db.look(
             f"SELECT {rows.MESSAGE} FROM message WHERE chat_id = ? ORDER BY position",
             chat_id,
@@ -250,10 +251,10 @@ class Chats(Transitions):
 
     async def answer_item(self, item_id: str, user_id: str) -> JSON:
         found = self.db.look(
-            "SELECT m.output FROM chat c JOIN message m ON m.chat_id = c.id WHERE c.user_id = ?"
-            " AND c.deleted_at IS NULL AND m.output IS NOT NULL AND instr(m.output, ?)",
+            "SELECT m.output FROM request r JOIN message m ON m.id = r.message_id"
+            " WHERE r.id = ? AND r.user_id = ? AND m.output IS NOT NULL",
+            request_of(item_id),
             user_id,
-            rows.dump(item_id),
         )
         return rows.item(found, item_id)
 

@@ -270,7 +270,7 @@ class Requests(Transitions):
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
-        where = "1"
+        where = "transient = 0"
         values: list[str | float] = []
         for column, value in (("user_id", user_id), ("status", status), ("chat_id", chat_id)):
             if value is not None:

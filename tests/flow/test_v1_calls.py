@@ -1,0 +1,224 @@
+"""Calls of `/v1` as the official client makes and retries them, forks and forms; refusals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+import pytest_asyncio
+
+from perdure.settings import Limits
+from tests.flow.serving import JSON, Served, serving
+from tests.world.waiting import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calls")
+    limits = Limits(running_per_user_max=2, queued_per_user_max=1)
+    async with serving(folder, user="ann", limits=limits) as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def client_of(served: Served, **more: Any) -> AsyncIterator[openai.AsyncOpenAI]:
+    given = {"api_key": "none", "max_retries": 0, "default_headers": served.headers, **more}
+    async with openai.AsyncOpenAI(base_url=f"{served.url}/v1", **given) as client:
+        yield client
+
+
+async def requests(served: Served, user: str = "ann") -> list[Any]:
+    return (await served.core.store.requests(user, limit=200))[0]
+
+
+# Retries
+
+
+async def test_a_call_that_timed_out_is_answered_once_and_to_its_retry(served: Served):
+    """Guard: `retries.first_try`. The client sends no key: each timeout would pay once more."""
+    before = len(await requests(served))
+    async with client_of(served, timeout=0.5, max_retries=5) as client:
+        call = asyncio.create_task(client.responses.create(model="steered", input="slow"))
+
+        async def left() -> bool:
+            state = served.app.state
+            return bool(getattr(state, "unanswered", None) and state.unanswered._ids)
+
+        await eventually(left, within_s=10, what="the first try was given up")
+        served.steered.say("at last")
+        served.steered.end()
+        assert (await call).output_text == "at last"
+    assert len(await requests(served)) == before + 1
+
+
+RETRY = {"x-stainless-retry-count": "1"}
+
+
+async def test_the_retry_of_a_call_whose_server_ended_gets_the_same_response(tmp_path):
+    """Over a restart: whatever was unfinished then was answered to nobody."""
+    body = {"model": "steered", "input": "slow", "temperature": 0.5}
+    async with serving(tmp_path) as served:
+        call = asyncio.create_task(served.http.post("/v1/responses", json=body))
+
+        async def runs() -> Any:
+            return await requests(served, "local")
+
+        (row,) = await eventually(runs, within_s=5, what="it runs")
+        served.core.tails.drain()
+        refused = await call
+        assert (refused.status_code, "x-should-retry" in refused.headers) == (503, False)
+        assert row.id in refused.json()["error"]["message"]
+    async with serving(tmp_path) as served:
+        served.steered.say("after all")
+        served.steered.end()
+        other = asyncio.create_task(served.http.post("/v1/responses", json=body))
+        answer = await served.http.post("/v1/responses", json=body, headers=RETRY)
+        assert answer.json()["id"] == row.id
+        assert answer.json()["output"][0]["content"][0]["text"] == "after all"
+        served.steered.end()
+        assert (await other).json()["id"] != row.id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"input": "other"}, {"temperature": 0.1}, {"metadata": {"n": "1"}}, {"model": "echo"}],
+)
+async def test_another_call_is_no_retry(served: Served, change: JSON):
+    body = {"model": "steered", "input": "slow", "background": True}
+    first = (await served.http.post("/v1/responses", json=body)).json()
+    served.app.state.unanswered.add(first["id"])
+    body |= {"background": False, "model": "echo", **change}
+    second = await served.http.post("/v1/responses", json=body, headers=RETRY)
+    assert second.json()["id"] != first["id"]
+    await served.http.post(f"/v1/responses/{first['id']}/cancel")
+
+
+async def test_an_answered_call_is_not_joined_by_a_retry(served: Served):
+    """Somebody else's first try may have failed before it arrived."""
+    body = {"model": "echo", "input": "the same"}
+    answers = [
+        await served.http.post("/v1/responses", json=body, headers=headers)
+        for headers in ({}, RETRY)
+    ]
+    assert answers[0].json()["id"] != answers[1].json()["id"]
+
+
+# Refusals, as the client tells them
+
+
+async def test_every_status_is_the_exception_of_its_class(served: Served):
+    """Each with message and request id. Statuses 400 and 404: `test_openai_clients.py`."""
+    async with client_of(served) as client, client_of(served, default_headers={}) as nobody:
+        with pytest.raises(openai.AuthenticationError) as unknown:
+            await nobody.responses.create(model="echo", input="x")
+        key = {"Idempotency-Key": "k1"}
+        await client.responses.create(model="echo", input="x", extra_headers=key)
+        with pytest.raises(openai.ConflictError) as reused:
+            await client.responses.create(model="echo", input="y", extra_headers=key)
+        begun = [
+            await client.responses.create(model="steered", input="x", background=True)
+            for _ in range(3)
+        ]
+        with pytest.raises(openai.RateLimitError) as full:
+            await client.responses.create(model="steered", input="x", background=True)
+        for response in begun:
+            await client.responses.cancel(response.id)
+        served.core.acceptance.draining = True
+        with pytest.raises(openai.InternalServerError) as away:
+            await client.responses.create(model="echo", input="x")
+        served.core.acceptance.draining = False
+    told = [error.value for error in (unknown, reused, full, away)]
+    assert [(error.status_code, error.code, error.type) for error in told] == [
+        (401, "unauthenticated", "authentication_error"),
+        (409, "idempotency_key_reused", "invalid_request_error"),
+        (429, "user_queue_full", "rate_limit_error"),
+        (503, "draining", "server_error"),
+    ]
+    assert all(error.message and error.request_id for error in told)
+    assert reused.value.response.headers["x-should-retry"] == "false"
+    assert {"retry-after"} <= full.value.response.headers.keys()
+
+
+async def test_the_output_of_a_call_that_nobody_made_is_refused(served: Served):
+    output = {"type": "function_call_output", "call_id": "call_none", "output": "x"}
+    call = {"type": "function_call", "call_id": "call_none", "name": "f", "arguments": "{}"}
+    first = (await served.http.post("/v1/responses", json={"model": "echo", "input": "x"})).json()
+    for more in ({}, {"previous_response_id": first["id"]}):
+        body = {"model": "echo", "input": [output], **more}
+        refused = await served.http.post("/v1/responses", json=body)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["param"]) == (400, "input")
+        assert error["message"] == (
+            "No tool call found for function call output with call_id call_none."
+        )
+        body["input"] = [call, output]
+        assert (await served.http.post("/v1/responses", json=body)).status_code == 200
+
+
+# Forks
+
+
+async def test_forks_of_a_response_are_answered_side_by_side(served: Served):
+    """Guard: `Place.follows`. In a conversation they would wait for one another."""
+    async with client_of(served) as client:
+        root = await client.responses.create(model="echo", input="root")
+        slow = await client.responses.create(
+            model="steered", input="slow", previous_response_id=root.id, background=True
+        )
+        fast = await client.responses.create(
+            model="echo", input="fast", previous_response_id=root.id, timeout=20
+        )
+        assert fast.output_text == "fast"
+        assert (await client.responses.retrieve(slow.id)).status in ("queued", "in_progress")
+        await client.responses.cancel(slow.id)
+
+
+# Forms
+
+
+async def form(served: Served, body: str) -> httpx.Response:
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    return await served.http.post("/v1/responses", content=body, headers=headers)
+
+
+async def test_a_form_is_a_body_as_well(served: Served):
+    """Source: Open Responses, `POST /responses`."""
+    tools = json.dumps([{"type": "function", "name": "find"}])
+    body = f"model=echo&input=a%20question&temperature=0.5&background=false&tools={tools}"
+    body += "&metadata[topic]=x&include[]=reasoning.encrypted_content&instructions=[brief]"
+    answer = (await form(served, body)).json()
+    assert answer["output"][0]["content"][0]["text"] == "a question"
+    assert (answer["temperature"], answer["metadata"]) == (0.5, {"topic": "x"})
+    assert (answer["tools"][0]["name"], answer["instructions"]) == ("find", "[brief]")
+    items = json.dumps([{"role": "user", "content": "in a list"}])
+    answer = (await form(served, f"model=echo&input={items}")).json()
+    assert answer["output"][0]["content"][0]["text"] == "in a list"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("nonsense", "invalid_form"),
+        ("model=echo&input=x&temperature=hot", "invalid_type"),
+        ("model=echo&input=x&stream=perhaps", "invalid_type"),
+        ("model=echo&metadata[a]=1&metadata[]=2", "invalid_type"),
+        ("model=echo&input=%00", "invalid_value"),
+    ],
+)
+async def test_a_form_is_refused_in_the_same_words(served: Served, body: str, code: str):
+    refused = await form(served, body)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, code)
+
+
+async def test_json_that_calls_itself_a_form_is_json(served: Served):
+    """So does `curl -d`, unless it is told otherwise."""
+    answer = await form(served, '{"model": "echo", "input": "hello"}')
+    assert answer.json()["output"][0]["content"][0]["text"] == "hello"
