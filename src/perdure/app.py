@@ -12,7 +12,7 @@ from typing import Any, Literal
 from fastapi import FastAPI
 
 from perdure import adapters, routers, server
-from perdure.core import Core
+from perdure.core import Adapters, Core
 from perdure.errors import SettingsError
 from perdure.handlers import guide, python
 from perdure.handlers.anthropic import AnthropicHandler
@@ -73,16 +73,14 @@ def build_core(settings: Settings, agents: Agents, *, worker: bool = False) -> C
     """
     runs_here = worker or not settings.has_workers
     known = {agent_id: _agent(agent_id, agent) for agent_id, agent in agents.items()}
-    core = Core(
-        settings,
-        known,
+    behind = Adapters(
         adapters.store_of(settings),
         adapters.queue_of(settings),
         adapters.bus_of(settings),
         lease_store=adapters.lease_store_of(settings) if runs_here and not settings.alone else None,
         tracker=None if worker else adapters.tracker_of(settings),
-        slots=settings.worker.running_max if worker else 0,
     )
+    core = Core(settings, known, behind, slots=settings.worker.running_max if worker else 0)
     core.trace(adapters.traces_of_environment())
     return core
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from perdure.accept import Acceptance
@@ -25,15 +26,30 @@ from perdure.verdicts import Verdicts
 from perdure.webhooks import Delivery
 
 
+@dataclass(frozen=True)
+class Adapters:
+    """What stands behind the ports in this process.
+
+    Attributes:
+        lease_store: the store once more, for a thread that renews leases; None = the loop does.
+        tracker: where the agents' traces are; None = nowhere.
+
+    """
+
+    store: Store
+    queue: Queue
+    bus: Bus
+    lease_store: Store | None = None
+    tracker: Tracker | None = None
+
+
 class Core:
     """The life of a process: open, serve, drain, close.
 
     Args:
         settings: limits and times.
         agents: by id, at least one; the first is the default unless the settings name another.
-        store, queue, bus: the adapters.
-        lease_store: the store once more, for a thread that renews leases; None = the loop does.
-        tracker: where the agents' traces are; None = nowhere.
+        adapters: what stands behind the ports.
         slots: how many answers a worker process runs at once; 0 = this is none.
 
     """
@@ -42,59 +58,62 @@ class Core:
         self,
         settings: Settings,
         agents: Mapping[str, Agent],
-        store: Store,
-        queue: Queue,
-        bus: Bus,
+        adapters: Adapters,
         *,
-        lease_store: Store | None = None,
-        tracker: Tracker | None = None,
         slots: int = 0,
     ) -> None:
-        self.tracker = tracker
-        self.verdicts = Verdicts(tracker) if tracker is not None else None
         self.settings = settings
         self.agents = agents
+        self.slots = slots
         self.default_agent_id = _default(settings, agents)
-        self.store, self.bus, self.queue = store, bus, queue
+        self.store, self.bus, self.queue = adapters.store, adapters.bus, adapters.queue
+        self.tracker = tracker = adapters.tracker
+        self.verdicts = Verdicts(tracker) if tracker is not None else None
         self.started_at = time.time()
         self.draining = False
-        self.keyring = Keyring(store, settings.auth)
+        self.keyring = Keyring(self.store, settings.auth)
         self.metrics = Metrics(version("perdure"))
-        self.metrics.draining.set_function(lambda: self.draining)
         limits = _limits(settings, agents)
-        self.dispatch = Dispatch(store, queue, limits.run)
+        self.dispatch = Dispatch(self.store, self.queue, limits.run)
         self.acceptance = self._acceptance(limits)
-        self.webhooks = Delivery(store, settings.webhooks, self.metrics)
-        self.tails = Tails(store, bus)
+        self.webhooks = Delivery(self.store, settings.webhooks, self.metrics)
+        self.tails = Tails(self.store, self.bus)
+        self.journal = Journal(self.store, self.bus, self.metrics)
+        self.runner = self._runner()
+        self.reconciler = self._reconciler()
+        self.heartbeat = self._heartbeat(adapters.lease_store)
+        self.traces = Traces()
+        self.metrics.draining.set_function(lambda: self.draining)
         self.metrics.readers.set_function(lambda: self.tails.readers)
-        self.journal = Journal(store, bus, self.metrics)
-        self.runner = Runner(
-            store,
-            self.journal,
-            bus,
-            agents,
-            freed=self.dispatch.ring,
-            lease_s=settings.lease_s,
-            answer_bytes_max=settings.limits.answer_bytes_max,
-        )
-        self.reconciler = Reconciler(
-            store,
-            bus,
-            queue,
-            self.dispatch,
-            agents,
-            retention=settings.retention,
-            every_s=settings.reap_s,
-        )
         if not settings.has_workers:  # they are in other processes, which no token reaches
             self.acceptance.user_tokens = self.runner.user_tokens
-        self.slots = slots
-        self.reconciler.metrics = self.metrics
-        self.traces = Traces()
-        self.heartbeat = self._heartbeat(lease_store)
-        queue.consume(self.runner.deliver)
+        self.queue.consume(self.runner.deliver)
         self.besides: list[Callable[[], Awaitable[None]]] = []  # to let go of in the end, too
         self._drained: asyncio.Task[None] | None = None
+
+    def _runner(self) -> Runner:
+        return Runner(
+            self.store,
+            self.journal,
+            self.bus,
+            self.agents,
+            freed=self.dispatch.ring,
+            lease_s=self.settings.lease_s,
+            answer_bytes_max=self.settings.limits.answer_bytes_max,
+        )
+
+    def _reconciler(self) -> Reconciler:
+        reconciler = Reconciler(
+            self.store,
+            self.bus,
+            self.queue,
+            self.dispatch,
+            self.agents,
+            retention=self.settings.retention,
+            every_s=self.settings.reap_s,
+        )
+        reconciler.metrics = self.metrics
+        return reconciler
 
     def _acceptance(self, limits: AcceptLimits) -> Acceptance:
         acceptance = Acceptance(

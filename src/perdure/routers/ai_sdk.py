@@ -30,6 +30,7 @@ from perdure.routers.shapes import storable
 from perdure.routers.streams import KEEPALIVE, EventStream, Outlet, patience_s, refuse_draining
 from perdure.routers.ui_messages import content_of, ui_message
 from perdure.routers.ui_stream import DONE, Translator
+from perdure.user_tokens import UserToken
 
 router = APIRouter(prefix="/api/chat", tags=["ai sdk"])
 
