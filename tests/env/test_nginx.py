@@ -101,11 +101,11 @@ async def standing(folder: Path, ports: list[int], **changes: str) -> AsyncItera
 class Fronted(Cluster):
     """Two API processes, whose readers all come through nginx."""
 
-    front: Nginx
+    nginx: Nginx
 
     def reader(self, kind, request_id, **more):
         reader = super().reader(kind, request_id, **more)
-        reader.url = self.front.url
+        reader.url = self.nginx.url
         return reader
 
 
@@ -114,7 +114,7 @@ async def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fronted")
     async with Fronted(folder, random.Random(0), apis=2, workers=0) as world:
         ports = [server.port for server in world.servers]
-        async with standing(folder / "nginx", ports) as world.front:
+        async with standing(folder / "nginx", ports) as world.nginx:
             yield world
 
 
@@ -192,7 +192,7 @@ async def test_questions_are_answered_while_one_process_is_away(world):
     """Guard: `proxy_next_upstream` and `max_fails`; POSTs that were never sent may go elsewhere."""
     await world.servers[1].kill9()
     try:
-        async with httpx.AsyncClient(base_url=world.front.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=world.nginx.url, trust_env=False) as http:
             for n in range(6):
                 question = {"message": json.dumps({"name": f"q{n}", "chunks": 2})}
                 answer = await http.post("/api/invoke_endpoint", json=question)
@@ -205,7 +205,7 @@ async def test_questions_are_answered_while_one_process_is_away(world):
 
 async def test_a_large_question_is_judged_by_perdure_and_a_huge_one_by_nginx(world):
     """The limit behind the limit: people get the problem that names the setting."""
-    async with httpx.AsyncClient(base_url=world.front.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=world.nginx.url, trust_env=False) as http:
         large = await http.post("/api/invoke_endpoint", json={"message": "x" * 4_500_000})
         assert large.status_code == 413
         assert large.headers["content-type"] == "application/problem+json"

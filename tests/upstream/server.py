@@ -50,7 +50,7 @@ class Upstream:
     def __init__(self, port: int = 0) -> None:
         self.calls: list[Call] = []
         self.connections = 0
-        self.open: set[Connection] = set()
+        self.connected: set[Connection] = set()
         self.seen: Counter[str] = Counter()
         self.answers: dict[str, str] = {}
         self.gates: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -117,7 +117,7 @@ class Upstream:
 
     async def _end(self) -> None:
         self._listener.close()
-        for connection in self.open:
+        for connection in self.connected:
             connection.transport.abort()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -147,7 +147,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.upstream.open.add(self)
+        self.upstream.connected.add(self)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -160,7 +160,7 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.upstream.open.discard(self)
+        self.upstream.connected.discard(self)
         self.lost("client")
 
     def pause_writing(self) -> None:

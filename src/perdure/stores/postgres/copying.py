@@ -9,11 +9,12 @@ from typing import Any
 import asyncpg
 
 from perdure.errors import Conflict, Invalid
+from perdure.stores import words
 from perdure.stores.copying import ROWS_PER_BATCH, TABLES, Columns, Row
-from perdure.stores.postgres import PostgresStore, words
+from perdure.stores.postgres import PostgresStore
 from perdure.stores.postgres.database import FOREIGN, Access, translate, unreachable
 
-OWN = ("migration", "probe")
+OWN = ("migration", "probe", "worker")
 DERIVED = {("message", "words"), ("tally", "shard")}
 WORDS_PER_BATCH = 200
 CASTS: dict[str, Callable[[Any], Any]] = {"boolean": bool, "double precision": float}
