@@ -12,4 +12,5 @@ export {
   useMe,
   useRawEvents,
   useRequestDetails,
+  useTrace,
 } from "./server";
