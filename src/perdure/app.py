@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -192,7 +192,9 @@ def _databricks(agent_id: str, wanted: AgentSettings) -> _Made:
         detail = f"agents.{agent_id}: the handler databricks needs endpoint, or genie_space."
         raise SettingsError(detail)
     with adapters.needing("databricks", f"agents.{agent_id}"):
-        importlib.import_module("databricks.sdk")
+        # Not imported yet: that takes seconds, and a person's own token needs none of it.
+        if importlib.util.find_spec("databricks.sdk") is None:
+            raise ModuleNotFoundError(name="databricks")
     host = wanted.base_url or ("" if wanted.profile else os.environ.get("DATABRICKS_HOST", ""))
     credentials = Credentials(host, wanted.profile, _key(agent_id, wanted))
     if wanted.genie_space:

@@ -9,6 +9,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+import msgspec
+
 from perdure.errors import PerdureError
 from perdure.model import Feedback
 from perdure.ports import Tracker
@@ -20,8 +22,16 @@ PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
 WAITING_MAX = 1000
 
 
+class _Waiting(msgspec.Struct):
+    """The newest verdict on a thing, and whether there is a newer one than was last tried."""
+
+    verdict: Feedback
+    author: str
+    changed: asyncio.Event
+
+
 class Verdicts:
-    """Tells verdicts, each in a task of its own; a later one on the same thing replaces it.
+    """Tells verdicts, one task for each thing that is judged; the newest one counts.
 
     Args:
         tracker: who is told.
@@ -32,44 +42,59 @@ class Verdicts:
     def __init__(self, tracker: Tracker, pauses_s: Sequence[float] = PAUSES_S) -> None:
         self._tracker = tracker
         self._pauses_s = pauses_s
-        self._tasks: dict[tuple[str, str, str], asyncio.Task[None]] = {}
+        self._waiting: dict[tuple[str, str, str], _Waiting] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def tell(self, verdict: Feedback, author: str) -> None:
         """Begin to tell a verdict; returns at once."""
         key = (verdict.request_id, verdict.user_id, verdict.name)
-        before = self._tasks.pop(key, None)
-        if before is None and len(self._tasks) >= WAITING_MAX:
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.verdict, waiting.author = verdict, author
+            waiting.changed.set()
+        elif len(self._waiting) < WAITING_MAX:
+            waiting = self._waiting[key] = _Waiting(verdict, author, asyncio.Event())
+            task = asyncio.create_task(self._tell(waiting), name="verdict")
+            self._tasks.add(task)
+            task.add_done_callback(lambda done: self._done(key, done))
+        else:
             log.warning("too many verdicts wait for the tracker; one stays in the store only")
-            return
-        task = asyncio.create_task(self._tell(verdict, author, before), name="verdict")
-        self._tasks[key] = task
-        task.add_done_callback(lambda done: self._forget(key, done))
 
     async def close(self) -> None:
         """Stop telling."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._tracker.close()
 
-    def _forget(self, key: tuple[str, str, str], done: asyncio.Task[None]) -> None:
-        if self._tasks.get(key) is done:
-            del self._tasks[key]
+    def _done(self, key: tuple[str, str, str], task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        del self._waiting[key]
 
-    async def _tell(
-        self, verdict: Feedback, author: str, before: asyncio.Task[None] | None
-    ) -> None:
-        if before is not None:
-            before.cancel()
-            await asyncio.wait([before])
-        for pause_s in (*self._pauses_s, None):
+    async def _tell(self, waiting: _Waiting) -> None:
+        """Tell the newest verdict until it is told; a newer one begins the tries anew."""
+        pauses = iter(self._pauses_s)
+        while True:
+            waiting.changed.clear()
             try:
-                await self._tracker.tell(verdict, author)
+                await self._tracker.tell(waiting.verdict, waiting.author)
             except PerdureError as error:
+                pause_s = next(pauses, None)
                 if pause_s is None:
-                    log.warning("a verdict on %s stays here: %s", verdict.request_id, error)
+                    log.warning("a verdict on %s stays here: %s", waiting.verdict.request_id, error)
                     return
-                await asyncio.sleep(pause_s)
+                if await _changed(waiting.changed, pause_s):
+                    pauses = iter(self._pauses_s)
             else:
-                return
+                if not waiting.changed.is_set():
+                    return
+
+
+async def _changed(event: asyncio.Event, pause_s: float) -> bool:
+    """Wait for a pause, or for something newer; tell whether that came."""
+    try:
+        async with asyncio.timeout(pause_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

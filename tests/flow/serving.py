@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -104,6 +104,13 @@ class Served:
             status = await self.status(request_id, wait_s=5, after=after)
         return status
 
+    async def shown_some(self, request_id: str) -> None:
+        """Long-poll until anything of the text is there."""
+        status = await self.status(request_id)
+        while not status["partial_content"]:
+            assert status["status"] in ("queued", "streaming"), status
+            status = await self.status(request_id, wait_s=5, after=status["sequence_number"])
+
     async def asked_and_ended(self, message: str = "hello", agent_id: str = "echo") -> JSON:
         accepted = await self.ask(message, agent_id)
         await self.ended(accepted["request_id"])
@@ -138,15 +145,23 @@ def events_of(body: bytes) -> list[JSON]:
 
 @asynccontextmanager
 async def serving(
-    folder: Any, *, user: str = "", prepare: Callable[[Any], None] | None = None, **settings: Any
+    folder: Any,
+    *,
+    user: str = "",
+    prepare: Callable[[Any], None] | None = None,
+    agents: Mapping[str, Any] = {},
+    **settings: Any,
 ) -> AsyncIterator[Served]:
-    """Serve until the block ends; with `user`, people are told apart by the proxy's header."""
+    """Serve until the block ends; with `user`, people are told apart by the proxy's header.
+
+    `agents`: beside the usual ones.
+    """
     if user:
         settings["auth"] = Auth(mode="proxy")
     given = {"data_dir": folder, "keepalive_s": 5, "drain_grace_s": 0, **settings}
     steered = Steered()
-    agents = {"echo": echo, "steered": steered.answer, "broken": broken}
-    app = create_app(agents, Settings(**given))
+    known = {"echo": echo, "steered": steered.answer, "broken": broken, **agents}
+    app = create_app(known, Settings(**given))
     if prepare is not None:
         prepare(app)
     config = uvicorn.Config(

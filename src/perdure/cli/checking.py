@@ -156,7 +156,7 @@ async def _reach(settings: Settings) -> list[Finding]:
     """Return what connections tell: the port, and every agent, asked at the same time."""
     from perdure.cli import servers  # noqa: PLC0415  # adapters, only here
 
-    agents = [_agent(name, agent) for name, agent in settings.agents.items()]
+    agents = [_agent(name, settings) for name in settings.agents]
     shared: list[Finding] = [] if settings.alone else await servers.look(settings)
     if not agents:
         return [*shared, await _port(settings), Finding("ok", "agent guide", "built in")]
@@ -189,8 +189,12 @@ def _bindable(host: str, port: int) -> bool:
     return True
 
 
-async def _agent(name: str, agent: AgentSettings) -> Finding:
-    about = f"agent {name}"
+async def _agent(name: str, settings: Settings) -> Finding:
+    about, agent = f"agent {name}", settings.agents[name]
+    if agent.handler == "databricks":
+        from perdure.cli import servers  # noqa: PLC0415  # adapters, only here
+
+        return await servers.endpoint(name, settings)
     if agent.handler == "openai":
         return await _upstream(about, agent)
     if agent.handler == "python":

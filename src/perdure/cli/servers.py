@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 from perdure import adapters
+from perdure.app import build_agents
 from perdure.cli.finding import Finding
 from perdure.errors import PerdureError, Unavailable
+from perdure.handlers.databricks import DatabricksHandler
 from perdure.model import JSON
 from perdure.settings import Settings, without_secrets
 
@@ -22,6 +24,24 @@ async def look(settings: Settings) -> list[Finding]:
     if settings.has_workers:
         asked.append(_broker(settings))
     return list(await asyncio.gather(*asked))
+
+
+async def endpoint(name: str, settings: Settings) -> Finding:
+    """Return whether a Databricks workspace knows us, and what it says of an agent's endpoint."""
+    about, only = f"agent {name}", {"agents": {name: settings.agents[name]}}
+    try:
+        handler = build_agents(settings.model_copy(update=only))[name].handler
+        if not isinstance(handler, DatabricksHandler):
+            return Finding("note", about, "a Genie space, not asked")
+        try:
+            found = await handler.describe()
+        finally:
+            await handler.close()
+    except PerdureError as error:
+        hint = "Check base_url, profile or DATABRICKS_HOST, and the right to view the endpoint."
+        return Finding("wrong", about, error.detail, hint)
+    whose = "; wants people's own tokens" if found.needs_user else ""
+    return Finding("ok", about, f"{settings.agents[name].endpoint} speaks {found.kind}{whose}")
 
 
 async def _database(settings: Settings) -> Finding:
