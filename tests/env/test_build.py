@@ -44,6 +44,7 @@ def test_a_wheel_from_a_source_distribution_has_the_page_and_needs_no_node(relea
     (wheel,) = (released / "dist").glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert "perdure/static/index.html" in names
+    assert "perdure/stores/redis/scripts/commit.lua" in names
     assert {name for name in names if name.startswith("perdure/static/assets/")}
     assert not [name for name in names if "node_modules" in name]
 
