@@ -30,7 +30,8 @@ async def count(connection: HTTPConnection, user_id: str, sort: Sort = "calls") 
         detail = (
             f"More than {standing.limit} {sort} within a minute; try again in {standing.reset_s} s."
         )
-        raise TooMany(detail, code=f"too_many_{sort}", retry_after_s=standing.reset_s)
+        code = f"too_many_{sort.replace('-', '_')}"
+        raise TooMany(detail, code=code, retry_after_s=standing.reset_s)
 
 
 def enter(connection: HTTPConnection, user_id: str) -> None:
