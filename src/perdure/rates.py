@@ -19,8 +19,8 @@ log = logging.getLogger("perdure")
 
 Sort = Literal["calls", "questions", "sign-ins"]
 
-SIGN_INS_PER_MINUTE = 60
-"""Tries to sign in from one address."""
+SIGN_INS_PER_MINUTE = 300
+"""Steps of signing in from one address, which a whole company may share."""
 SHARED_AGAIN_S = 10
 """How long to count alone after Redis did not answer."""
 

@@ -15,7 +15,7 @@ from tests.e2e.tab import Tab
 from tests.provider import oidc, provider
 from tests.world.server import ROOT, Server, environment, free_port
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 PROMPT = "Half a thought that nobody shall have to type again"
 AGENT = '[agents.guide]\nhandler = "guide"\nwords_per_s = 200.0\n'

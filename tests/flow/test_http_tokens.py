@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from perdure import credentials, keyring
+from perdure import credentials, keyring, rates
 from perdure.routers import identity
 from perdure.settings import Auth
 from tests.flow.serving import Served, serving
@@ -286,3 +286,17 @@ async def test_where_others_sign_people_in_there_are_no_tokens(tmp_path):
         ):
             assert response.status_code == 404
         assert (await server.get("/api/session"))["signed_in"] is True
+
+
+async def test_who_tries_tokens_without_end_is_slowed_down_by_address(server):
+    """Behind a trusted proxy the address is the one that it names last, not what a client says."""
+
+    async def tried(address):
+        headers = {"X-Forwarded-For": f"9.9.9.9, {address}"}
+        body = {"token": "x"}
+        return (await server.http.post("/api/session", json=body, headers=headers)).status_code
+
+    codes = {await tried("1.1.1.1") for _ in range(rates.SIGN_INS_PER_MINUTE)}
+    assert codes == {401}
+    assert await tried("1.1.1.1") == 429
+    assert await tried("2.2.2.2") == 401

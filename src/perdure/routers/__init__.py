@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 
 from fastapi import FastAPI
@@ -44,6 +45,7 @@ def include(app: FastAPI, *, with_ui: bool = True) -> None:
 
     """
     app.description = openapi.DESCRIPTION
+    app.state.open = Counter()
     app.add_middleware(Guard)
     problems.install(app)
     app.router.redirect_slashes = False

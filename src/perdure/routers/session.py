@@ -20,7 +20,7 @@ from perdure.logins import Arrival, Journey, Provider
 from perdure.routers import cookies, pages, shapes, turnstile
 from perdure.routers.body import JsonRoute
 from perdure.routers.given import Running, plain
-from perdure.routers.identity import USER_CHARACTERS_MAX, is_admin
+from perdure.routers.identity import USER_CHARACTERS_MAX, is_admin, trusted
 from perdure.routers.problems import responses
 from perdure.routers.public import public
 from perdure.routers.shapes import example
@@ -121,7 +121,11 @@ async def login(
     """Send the browser to the provider; it comes back to `/auth/callback`, and from there on."""
     await turnstile.count(request, _peer(request), "sign-ins")
     back = f"{_public_url(core, request)}/auth/callback"
-    url, journey = await _provider(request).depart(_local(then), back)
+    provider = _provider(request)
+    try:
+        url, journey = await provider.depart(_local(then), back)
+    except PerdureError as error:
+        return _sorry(error)
     answer = RedirectResponse(url, 303, {"Cache-Control": "no-store"})
     carried = base64.urlsafe_b64encode(msgspec.json.encode(journey)).decode().rstrip("=")
     name = _journey_name(request, journey.state)
@@ -151,8 +155,8 @@ async def _welcome(core: Core, request: Request, arrival: Arrival) -> None:
     auth, claims = core.settings.auth, arrival.claims
     user_id = _user_id(auth.oidc, claims)
     name = _text(claims.get(auth.oidc.name_claim)) or _text(claims.get("email")) or user_id
-    listed = claims.get(auth.oidc.groups_claim) or []
-    groups = [listed] if isinstance(listed, str) else [str(one) for one in listed]
+    listed = claims.get(auth.oidc.groups_claim)
+    groups = [str(one) for one in listed] if isinstance(listed, list) else [_text(listed)]
     names = (user_id, _text(claims.get("email")) if claims.get("email_verified") else "")
     scopes = EVERYTHING if is_admin(auth, names, groups) else EVERYTHING[:2]
     await _begin(core, request, user_id, name, scopes, id_token=arrival.id_token)
@@ -245,4 +249,8 @@ def _text(claim: object) -> str:
 
 
 def _peer(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
+    """Return the address that signs in: behind a trusted proxy, the one that it names last."""
+    peer = request.client.host if request.client else "unknown"
+    if not trusted(peer, request.app.state.core.settings.auth.trusted_proxies):
+        return peer
+    return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64] or peer

@@ -60,7 +60,7 @@ async def serve(
     await websocket.accept()
     try:
         await session()
-        await websocket.close(1000)
+        await _close(websocket, 1000, "")
     except Drained:
         await _close(websocket, RESTART, "re-attach")
     except PerdureError as error:
@@ -74,7 +74,7 @@ async def refuse(websocket: WebSocket, found: JSON) -> None:
     """Tell a problem and close."""
     try:
         await websocket.send_text(msgspec.json.encode({"error": found}).decode())
-    except WebSocketDisconnect:
+    except (WebSocketDisconnect, RuntimeError):
         return
     await _close(websocket, REFUSED + int(found["status"]), str(found["code"]))
 
@@ -110,6 +110,9 @@ async def send_text(websocket: WebSocket, message: bytes, timeout_s: float) -> N
             await websocket.send({"type": "websocket.send", "text": message.decode()})
     except TimeoutError:
         raise WebSocketDisconnect(1006, "the reader takes nothing") from None
+    except RuntimeError:
+        # Starlette's word for: the other side of the conversation found out first.
+        raise WebSocketDisconnect(1006, "the reader is gone") from None
 
 
 async def messages(websocket: WebSocket) -> AsyncGenerator[JSON]:

@@ -30,7 +30,8 @@ async def count(connection: HTTPConnection, user_id: str, sort: Sort = "calls") 
         detail = (
             f"More than {standing.limit} {sort} within a minute; try again in {standing.reset_s} s."
         )
-        raise TooMany(detail, code=f"too_many_{sort}", retry_after_s=standing.reset_s)
+        code = f"too_many_{sort.replace('-', '_')}"
+        raise TooMany(detail, code=code, retry_after_s=standing.reset_s)
 
 
 def enter(connection: HTTPConnection, user_id: str) -> None:
@@ -38,7 +39,8 @@ def enter(connection: HTTPConnection, user_id: str) -> None:
     if connection.app.state.rates is None or LEAVE in connection.scope:
         return
     core: Core = connection.app.state.core
-    most, open_ = core.settings.limits.open_per_user_max, _open(connection.app)
+    open_: Counter[str] = connection.app.state.open
+    most = core.settings.limits.open_per_user_max
     if open_[user_id] >= most:
         detail = f"More than {most} calls, streams and sockets are open at once; close some."
         raise TooMany(detail, code="too_many_open", retry_after_s=OPEN_AGAIN_S)
@@ -51,7 +53,7 @@ def leave(scope: Scope) -> None:
     user_id = scope.pop(LEAVE, None)
     if user_id is None:
         return
-    open_ = _open(scope["app"])
+    open_: Counter[str] = scope["app"].state.open
     open_[user_id] -= 1
     if not open_[user_id]:
         del open_[user_id]
@@ -64,12 +66,3 @@ def headers(scope: Scope) -> list[tuple[bytes, bytes]]:
         return []
     told = {"limit": standing.limit, "remaining": standing.remaining, "reset": standing.reset_s}
     return [(f"ratelimit-{name}".encode(), str(value).encode()) for name, value in told.items()]
-
-
-def _open(app: object) -> Counter[str]:
-    """Return how much each person has open in this process."""
-    state = app.state  # type: ignore[attr-defined]
-    if not hasattr(state, "open"):
-        state.open = Counter()
-    found: Counter[str] = state.open
-    return found

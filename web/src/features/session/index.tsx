@@ -8,7 +8,11 @@ export function Door({ children }: { children: ReactNode }) {
   const { signed_out, begun } = useSession();
   return (
     <>
-      {(begun || !session.ours) && <div inert={signed_out}>{children}</div>}
+      {(begun || !session.ours) && (
+        <div className={styles.within} inert={signed_out}>
+          {children}
+        </div>
+      )}
       {signed_out && <SignIn again={begun} />}
     </>
   );
