@@ -712,7 +712,8 @@ export interface components {
          * @example {
          *       "accent": "#2f6b5e",
          *       "logo_url": "",
-         *       "name": "Perdure"
+         *       "name": "Perdure",
+         *       "remote_images": false
          *     }
          */
         Branding: {
@@ -728,6 +729,11 @@ export interface components {
             logo_url: string;
             /** Name */
             name: string;
+            /**
+             * Remote Images
+             * @description People may choose to see pictures of other servers.
+             */
+            remote_images: boolean;
         };
         /**
          * Chat
