@@ -158,6 +158,10 @@ class Ui(Section):
         pattern=r"^(#[0-9a-fA-F]{6})?$",
         description="Its colour, `#rrggbb`; shades that can be read are derived from it.",
     )
+    remote_images: bool = Field(
+        default=False,
+        description="Let people choose to see pictures that answers have on other servers.",
+    )
     trace_url: str = Field(
         default="",
         pattern=r"^(https?://.*\{trace_id\}.*)?$",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,15 @@ class Person:
 
     async def forgets(self) -> None:
         """Delete every chat: what runs in them ends with them."""
-        for chat in (await self.world.api.get("/api/chats", limit=100))["chats"]:
-            await self.world.api.http.delete(f"/api/chats/{chat['id']}")
+        for archived in (False, True):
+            while chats := await self._chats(archived):
+                await asyncio.gather(*(self._forgets(chat["id"]) for chat in chats))
+
+    async def _chats(self, archived: bool) -> list[Any]:
+        return list((await self.world.api.get("/api/chats", limit=100, archived=archived))["chats"])
+
+    async def _forgets(self, chat_id: str) -> None:
+        await self.world.api.http.delete(f"/api/chats/{chat_id}")
 
     async def judges(self) -> None:
         """Close everything, and fail with what any tab complains of."""

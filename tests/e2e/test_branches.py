@@ -53,6 +53,7 @@ async def test_an_interrupted_answer_keeps_its_words_and_offers_to_go_on(alice):
     await expect(tab.button("Retry")).to_be_visible()
     await tab.clicks("Continue")
     await tab.sees_whole(more)
+    await tab.sees_words("You asked to continue")
     assert await tab.text(0) == kept
 
 

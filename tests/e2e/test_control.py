@@ -108,7 +108,7 @@ async def test_a_question_can_be_sent_past_the_answer_that_runs(alice, world):
     await tab.asks("long")
     await tab.sees(20)
     await tab.writes("urgent")
-    await tab.clicks("Send now")
+    await tab.clicks("Stop and send")
     await tab.sees_whole(told)
     await world.closed(await world.called("long"))
     await tab.goes_to(b)

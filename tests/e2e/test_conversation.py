@@ -6,7 +6,9 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.person import words
+from tests.e2e.screens import PHONE
 from tests.e2e.worlds import FRAGILE
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 WORLD = FRAGILE
@@ -79,3 +81,25 @@ async def test_nobody_is_pulled_down_who_reads_further_up(alice):
     await expect(jump).to_be_visible()
     await jump.click()
     await expect(jump).to_have_count(0)
+
+
+@pytest.mark.parametrize("device", [{}, PHONE], ids=["desktop", "phone"])
+async def test_a_running_chat_opens_at_its_end_and_stays_there(alice, world, device):
+    """Guard: the one observer in `useScroll`; without it the chat opens at its beginning."""
+    told = alice.agree_text("long", words("a", 600).replace(" ", "\n\n"), lasts_s=5)
+    accepted = await world.api.http.post("/api/invoke_endpoint", json={"message": "long"})
+    await world.api.shown(accepted.json()["request_id"], len(told) // 2)
+    tab = await alice.tab(**device)
+    tab.may_go_back = True  # a long text is painted from its end upwards
+    await tab.opens(accepted.json()["chat_id"])
+    await tab.sees(len(told) // 2)
+
+    async def at_the_end():
+        below = await tab.page.get_by_role("log").evaluate(
+            "({parentElement: box}) => box.scrollHeight - box.scrollTop - box.clientHeight"
+        )
+        return below < 40
+
+    await eventually(at_the_end, within_s=2, what="the running chat is shown at its end")
+    await expect(tab.button("Stop")).to_have_count(0, timeout=30_000)
+    await eventually(at_the_end, within_s=5, what="the ended chat is shown at its end")

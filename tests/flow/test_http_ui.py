@@ -81,11 +81,24 @@ async def test_the_operator_gives_name_colour_and_picture(tmp_path):
         assert "<title>Ask &lt;Us&gt;</title>" in page
         assert '<meta name="accent" content="#aa3300">' in page
         config = await server.get("/api/config")
-        assert config["ui"] == {"name": "Ask <Us>", "logo_url": "/logo", "accent": "#aa3300"}
+        told = {"name": "Ask <Us>", "logo_url": "/logo", "accent": "#aa3300"}
+        assert config["ui"] == {**told, "remote_images": False}
         assert config["trace_url"] == "https://x/{trace_id}"
         picture = await server.http.get("/logo")
         assert picture.headers["content-type"] == "image/svg+xml"
         assert picture.headers["content-security-policy"] == "default-src 'none'"
+
+
+async def test_pictures_of_other_servers_are_let_in_only_where_the_operator_says_so(tmp_path):
+    """The guard: the policy; with the setting off, no choice in the page could load one."""
+    for allowed in (False, True):
+        async with serving(tmp_path / str(allowed), ui=Ui(remote_images=allowed)) as server:
+            policy = (await server.http.get("/")).headers["content-security-policy"]
+            rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+            assert rules["img-src"] == "'self' data: blob:" + " https:" * allowed
+            assert policy.count("https:") == int(allowed)
+            config = await server.get("/api/config")
+            assert config["ui"]["remote_images"] is allowed
 
 
 async def test_without_a_picture_there_is_none(server):

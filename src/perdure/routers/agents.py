@@ -78,7 +78,9 @@ async def config(core: Running, person: Who) -> Response:
 def branding(ui: Ui) -> server_shapes.Branding:
     """Show how the chat page is to look."""
     logo_url = LOGO_PATH if ui.logo else ""
-    return server_shapes.Branding(name=ui.name, logo_url=logo_url, accent=ui.accent)
+    return server_shapes.Branding(
+        name=ui.name, logo_url=logo_url, accent=ui.accent, remote_images=ui.remote_images
+    )
 
 
 def agent_shape(agent: ports.Agent) -> server_shapes.Agent:

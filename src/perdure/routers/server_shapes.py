@@ -50,11 +50,12 @@ class Limits(BaseModel):
 class Branding(BaseModel):
     """How the chat page looks."""
 
-    model_config = example(name="Perdure", logo_url="", accent="#2f6b5e")
+    model_config = example(name="Perdure", logo_url="", accent="#2f6b5e", remote_images=False)
 
     name: str
     logo_url: str = Field(description="Empty = the built-in one.")
     accent: str = Field(description="`#rrggbb`; empty = the built-in one.")
+    remote_images: bool = Field(description="People may choose to see pictures of other servers.")
 
 
 class Config(BaseModel):

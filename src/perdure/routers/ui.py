@@ -31,7 +31,7 @@ LOGO_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp
 
 POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self' 'nonce-{nonce}'; "
-    "img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; manifest-src 'self'; "
+    "img-src 'self' data: blob:{images}; font-src 'self'; connect-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The nonce is for the style elements that menus and dialogs make while they are open."""
@@ -104,7 +104,8 @@ def _page(page: str, ui: Ui, auth_mode: str) -> Response:
         f"<title>{html.escape(ui.name)}</title>"
     )
     text = page.replace(TITLE, head, 1)
-    headers = {"Content-Security-Policy": POLICY.format(nonce=nonce), "Cache-Control": "no-store"}
+    policy = POLICY.format(nonce=nonce, images=" https:" if ui.remote_images else "")
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
     return HTMLResponse(text, headers=headers)
 
 

@@ -8,7 +8,8 @@ import { NO_TREE, type Store } from "./state";
 import { leafBelow } from "./trees";
 import type { Actions, Chat, Notice } from "./types";
 
-const CONTINUE = "Please continue exactly where you stopped.";
+/** What goes on behind an answer: no upstream can be told to by anything but a question. */
+export const CONTINUE = "Please continue exactly where you stopped.";
 
 export function createActions(client: Client, open: (chat_id: string | null) => void): Actions {
   const { store, api } = client;
@@ -34,9 +35,14 @@ export function createActions(client: Client, open: (chat_id: string | null) => 
   };
 }
 
+/** More would be in the way: the oldest ones go. */
+const NOTICES_MAX = 3;
+
 export function addNotice(store: Store, notice: Omit<Notice, "id">): void {
   const id = crypto.randomUUID();
-  store.setState((state) => ({ notices: [...state.notices, { ...notice, id }] }));
+  store.setState(({ notices }) => ({
+    notices: [...notices, { ...notice, id }].slice(-NOTICES_MAX),
+  }));
 }
 
 type Trying = (act: () => Promise<unknown>) => Promise<boolean>;

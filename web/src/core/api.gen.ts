@@ -1299,7 +1299,8 @@ export interface components {
          * @example {
          *       "accent": "#2f6b5e",
          *       "logo_url": "",
-         *       "name": "Perdure"
+         *       "name": "Perdure",
+         *       "remote_images": false
          *     }
          */
         Branding: {
@@ -1315,6 +1316,11 @@ export interface components {
             logo_url: string;
             /** Name */
             name: string;
+            /**
+             * Remote Images
+             * @description People may choose to see pictures of other servers.
+             */
+            remote_images: boolean;
         };
         /**
          * Chat

@@ -12,6 +12,7 @@ const DEFAULTS: Preferences = {
   notifications: false,
   sound: false,
   enter_sends: true,
+  remote_images: false,
 };
 
 export function loadDraft(chat_id: string | null): string {

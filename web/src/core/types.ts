@@ -203,7 +203,7 @@ export interface Config {
   trace_url: string;
   /** Whether the server can read agents' traces. */
   traces: boolean;
-  ui: { name: string; logo_url: string; accent: string };
+  ui: { name: string; logo_url: string; accent: string; remote_images: boolean };
 }
 
 /** One request whole, for the details panel. */
@@ -230,6 +230,8 @@ export interface Preferences {
   sound: boolean;
   /** Enter sends, Shift+Enter breaks the line; else the other way round. */
   enter_sends: boolean;
+  /** Show pictures of other servers, where this server allows it; else links to them. */
+  remote_images: boolean;
 }
 
 /** What a person can do. Each returns at once or when the server has agreed; none throws: what went

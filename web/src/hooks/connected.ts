@@ -7,6 +7,7 @@ import { openSocket, openStream } from "~/core/lines";
 import { Session } from "~/core/session";
 import { createState } from "~/core/state";
 import type { Chat } from "~/core/types";
+import { inFrame } from "./frames";
 import { open } from "./route";
 
 export const session = new Session({
@@ -27,11 +28,7 @@ export const client = new Client(store, api, {
   online: () => navigator.onLine,
   hidden: () => document.hidden,
   random: Math.random,
-  frame: (act) => {
-    // Hidden tabs get no frames, but are to know how they stand when they are looked at.
-    if (document.hidden) setTimeout(act, 100);
-    else requestAnimationFrame(act);
-  },
+  frame: inFrame,
   open,
   ended: (chat) => {
     for (const tell of endings) tell(chat);

@@ -5,10 +5,11 @@ import { Answer } from "./answer/Answer";
 import styles from "./Log.module.css";
 import { Note, Question } from "./question/Question";
 import { Unsent } from "./question/Unsent";
+import { Pace } from "./scroll/pace";
 import { useRange } from "./scroll/stepwise";
 import { useScroll } from "./scroll/useScroll";
 
-const MESSAGES_PER_STEP = 3;
+const MESSAGES = new Pace(3);
 
 interface LogProps {
   chatId: string | null;
@@ -22,7 +23,7 @@ interface LogProps {
 /** The conversation so far. Screen readers are told its end by the status region, not each word. */
 export function Log({ chatId, agent, messages, outgoing, busy, onTakeBack }: LogProps) {
   const { scrollRef, contentRef, isAtBottom, scrollToBottom } = useScroll(chatId);
-  const { from, to } = useRange(messages.length, MESSAGES_PER_STEP);
+  const { from, to } = useRange(messages.length, MESSAGES);
   useNewest(messages.length + outgoing.length, () => void scrollToBottom("instant"));
   return (
     <div className={styles.frame}>

@@ -10,7 +10,7 @@ import styles from "./Sidebar.module.css";
 export function ChatGroups({ archived }: { archived: boolean }) {
   const list = useChatList(archived);
   const groups = useMemo(() => groupsOf(list.chats, new Date()), [list.chats]);
-  if (list.loading) return <Skeleton label="Loading chats" lines={6} />;
+  if (list.loading && groups.length === 0) return <Skeleton label="Loading chats" lines={6} />;
   if (groups.length === 0) return <Nothing archived={archived} failed={list.failed} />;
   return (
     <>

@@ -16,7 +16,7 @@ export const SHORTCUTS = [
       { what: "Write a message", keys: "/" },
       { what: "Send", keys: "Send" },
       { what: "Break the line", keys: "Break" },
-      { what: "Send now, without waiting for the answer that runs", keys: "Mod Enter" },
+      { what: "Stop the answer that runs, and send", keys: "Mod Enter" },
     ],
   },
   {

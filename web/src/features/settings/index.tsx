@@ -18,7 +18,8 @@ const KEYS = [
 
 /** What a person may set, kept in this browser. */
 export default function SettingsDialog({ onClose }: { onClose: () => void }) {
-  const { theme, enter_sends, notifications, sound } = usePreferences();
+  const { theme, enter_sends, notifications, sound, remote_images } = usePreferences();
+  const pictures = useConfig()?.ui.remote_images === true;
   const set = actions.setPreferences;
   const setNotifications = async (wanted: boolean) =>
     set({ notifications: wanted && (await askToNotify()) });
@@ -54,6 +55,17 @@ export default function SettingsDialog({ onClose }: { onClose: () => void }) {
           detail="A soft tone when an answer ends out of sight."
           checked={sound}
           onChange={(wanted) => set({ sound: wanted })}
+        />
+        <Switch
+          label="Remote images"
+          detail={
+            pictures
+              ? "Load pictures in answers from their servers, which then see your address."
+              : "Pictures of other servers are links here: this server lets none in."
+          }
+          checked={remote_images && pictures}
+          disabled={!pictures}
+          onChange={(wanted) => set({ remote_images: wanted })}
         />
       </div>
       <About />

@@ -28,7 +28,9 @@ export const CodeBlock = memo(function CodeBlock({ code, language, open = false 
       <pre className={styles.code} tabIndex={0}>
         <code>
           {chunks.map((n) => (
-            <Chunk key={n} {...chunk(lines, colours, n * CHUNK_LINES)} />
+            <span key={n} className={styles.chunk}>
+              <Chunk {...chunk(lines, colours, n * CHUNK_LINES)} />
+            </span>
           ))}
         </code>
       </pre>

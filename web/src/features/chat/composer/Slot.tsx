@@ -21,7 +21,7 @@ export function Slot({ slot, enabled, onSend, onStop }: SlotProps) {
           title="Stop the answer that runs and ask this at once (Ctrl + Enter)"
           onClick={() => onSend(true)}
         >
-          Send now
+          Stop and send
         </Button>
       )}
       {slot === "stop" ? (

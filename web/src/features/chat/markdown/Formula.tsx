@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useLayoutEffect, useRef, useState } from "react";
 import styles from "./Markdown.module.css";
 
 type Katex = typeof import("katex").default;
@@ -30,7 +30,8 @@ export function Formula({ source, display = false }: { source: string; display?:
       wanted = false;
     };
   }, [katex]);
-  useEffect(() => {
+  // Before it is painted: an empty place would be seen.
+  useLayoutEffect(() => {
     if (katex && place.current) {
       katex.render(source, place.current, { displayMode: display, throwOnError: false });
     }

@@ -1,5 +1,6 @@
 import { render } from "@testing-library/react";
 import { expect, test } from "vitest";
+import { actions } from "~/hooks";
 import { Markdown } from "./Markdown";
 
 const html = (text: string, growing = false) =>
@@ -33,6 +34,15 @@ test("no picture is fetched", () => {
   expect(page.querySelector("a")?.textContent).toContain("a cat");
 });
 
+test("pictures of other servers are shown to those who chose so, and only over https", () => {
+  actions.setPreferences({ remote_images: true });
+  const page = html("![a](https://a.example/a.png) ![b](http://a.example/b.png)");
+  actions.setPreferences({ remote_images: false });
+  expect(page.querySelectorAll("img")).toHaveLength(1);
+  expect(page.querySelector("img")?.getAttribute("referrerpolicy")).toBe("no-referrer");
+  expect(page.querySelector("a")?.textContent).toContain("b");
+});
+
 test("definitions count over blocks, footnotes are numbered over the whole", () => {
   expect(html("See [docs].\n\n[docs]: https://a.example").querySelector("a")?.href).toBe(
     "https://a.example/",
@@ -46,4 +56,18 @@ test("settled blocks keep their elements while the text grows", () => {
   rerender(<Markdown text={"One.\n\nTwo and more.\n\nThree"} growing />);
   expect(container.querySelector("p")).toBe(first);
   expect(container.querySelectorAll("p")).toHaveLength(3);
+});
+
+test("an answer's first heading comes right below the chat's title, whatever its level", () => {
+  const page = html("## First\n\n### Below\n\n# Above");
+  expect(page.querySelectorAll("h2")).toHaveLength(2);
+  expect(page.querySelector("h3")?.textContent).toBe("Below");
+});
+
+test("a block of code with brackets and colons lets settled blocks keep their elements", () => {
+  const code = "```python\ndef f(x: list[int]):\n    pass\n```\n\n";
+  const { container, rerender } = render(<Markdown text={`${code}[One].\n\nTwo`} growing />);
+  const first = container.querySelector("p");
+  rerender(<Markdown text={`${code}[One].\n\nTwo and more.`} growing />);
+  expect(container.querySelector("p")).toBe(first);
 });

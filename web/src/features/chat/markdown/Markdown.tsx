@@ -1,13 +1,19 @@
-import { memo, useRef } from "react";
+import { memo, useEffect, useRef } from "react";
+import { join } from "~/ui/join";
 import { CodeBlock } from "../code/CodeBlock";
+import { Pace } from "../scroll/pace";
 import { useRange } from "../scroll/stepwise";
-import { definitionsOf, hasFootnotes, withDefinitions } from "./definitions";
+import { Blocks, type Parted } from "./blocks";
+import { hasFootnotes, withDefinitions } from "./definitions";
+import type { Group } from "./groups";
 import styles from "./Markdown.module.css";
-import { type Block, Splitter } from "./split";
+import type { Block } from "./split";
 import { TextBlock } from "./TextBlock";
 
-/** Some milliseconds of work. */
-const BLOCKS_PER_STEP = 6;
+/** Shared by all answers: what a block costs is much the same everywhere. */
+const BLOCKS = new Pace(6);
+/** A group rests once its size is known. */
+const REST_AFTER_MS = 1_000;
 
 interface MarkdownProps {
   text: string;
@@ -17,45 +23,80 @@ interface MarkdownProps {
 
 /** Markdown of untrusted text that may grow: only its last block is parsed again. */
 export const Markdown = memo(function Markdown({ text, growing = false }: MarkdownProps) {
-  const splitter = useRef<Splitter | null>(null);
-  splitter.current ??= new Splitter();
-  const whole = !growing && hasFootnotes(text);
-  const blocks: readonly Block[] = whole
-    ? [{ kind: "text", text, goesOn: false }]
-    : splitter.current.update(text);
-  const known = definitionsOf(text);
-  const { from, to } = useRange(blocks.length, BLOCKS_PER_STEP);
+  const held = useRef<Blocks | null>(null);
+  held.current ??= new Blocks();
+  const { groups, count, ...whole } = held.current.update(text, !growing && hasFootnotes(text));
+  const { from, to } = useRange(count, BLOCKS);
   return (
     <div className={styles.markdown}>
-      {Array.from(blocks.entries(), ([place, block]) =>
-        place < from || place >= to ? null : (
-          <BlockView
-            key={place}
-            block={block}
-            open={growing && place === blocks.length - 1}
-            definitions={known}
+      {groups.map((group, n) => {
+        const end = group.start + group.blocks.length;
+        if (end <= from || group.start >= to) return null;
+        return (
+          <GroupView
+            key={group.start}
+            group={group}
+            from={Math.max(from, group.start)}
+            to={Math.min(to, end)}
+            last={n === groups.length - 1}
+            open={growing && n === groups.length - 1}
+            {...whole}
           />
-        ),
-      )}
+        );
+      })}
     </div>
   );
 });
 
-interface BlockViewProps {
+type Whole = Pick<Parted, "definitions" | "level">;
+
+interface GroupViewProps extends Whole {
+  group: Group;
+  /** Which blocks are shown, counted in the whole text. */
+  from: number;
+  to: number;
+  last: boolean;
+  /** More may follow. */
+  open: boolean;
+}
+
+/** Some blocks. Out of sight a group rests: it keeps its size, and costs nothing while others grow. */
+const GroupView = memo(function GroupView(props: GroupViewProps) {
+  const { group, from, to, last, open, definitions, level } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const whole = !open && to - from === group.blocks.length;
+  useEffect(() => {
+    if (!whole) return;
+    // Not by a class of React's: nothing has to be rendered for it.
+    const timer = setTimeout(() => box.current?.classList.add(styles.resting ?? ""), REST_AFTER_MS);
+    return () => clearTimeout(timer);
+  }, [whole]);
+  return (
+    <div ref={box} className={join(styles.group, last && styles.last)}>
+      {Array.from(group.blocks.entries(), ([n, block]) => {
+        const place = group.start + n;
+        if (place < from || place >= to) return null;
+        const ending = open && n === group.blocks.length - 1;
+        return <BlockView key={place} {...{ block, open: ending, definitions, level }} />;
+      })}
+    </div>
+  );
+});
+
+interface BlockViewProps extends Whole {
   block: Block;
   open: boolean;
-  definitions: ReadonlyMap<string, string>;
 }
 
 /** Each block stands in a box of its own, so that a new one restyles nothing but itself. */
-const BlockView = memo(function BlockView({ block, open, definitions }: BlockViewProps) {
+const BlockView = memo(function BlockView({ block, open, definitions, level }: BlockViewProps) {
   const goesOn = block.kind === "text" && block.goesOn;
   return (
     <div className={goesOn ? styles.further : styles.block}>
       {block.kind === "code" ? (
         <CodeBlock code={block.text} language={block.language} open={open && block.open} />
       ) : (
-        <TextBlock text={withDefinitions(block.text, definitions)} open={open} />
+        <TextBlock text={withDefinitions(block.text, definitions)} open={open} level={level} />
       )}
     </div>
   );

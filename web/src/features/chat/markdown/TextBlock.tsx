@@ -1,14 +1,14 @@
 import { memo, useEffect, useState } from "react";
 import Markdown, { type Options } from "react-markdown";
 import { safeAddress } from "./address";
-import { ELEMENTS } from "./elements";
+import { elementsFor } from "./elements";
 import { gfm } from "./gfm";
-import { withMath } from "./math";
+import { withMath, withSources } from "./math";
 
 type Plugins = NonNullable<Options["remarkPlugins"]>;
 
 /** More than this in one paragraph is no prose: it is shown as it is. */
-const PARSED_CHARACTERS_MAX = 24_000;
+const PARSED_CHARACTERS_MAX = 12_000;
 const GFM: Plugins = [gfm];
 
 let withMathPlugins: Plugins | null = null;
@@ -53,17 +53,19 @@ interface TextBlockProps {
   text: string;
   /** More may follow: what is half written is shown as it will most likely end. */
   open: boolean;
+  /** Of the first heading in the whole text; null = there is none. */
+  level: number | null;
 }
 
 /** A block of Markdown that is not code. */
-export const TextBlock = memo(function TextBlock({ text, open }: TextBlockProps) {
+export const TextBlock = memo(function TextBlock({ text, open, level }: TextBlockProps) {
   const whole = useRepair(open)?.(text) ?? text;
   const math = withMath(whole);
   const plugins = usePlugins(math !== null);
   if (text.length > PARSED_CHARACTERS_MAX) return <p>{text}</p>;
   return (
-    <Markdown remarkPlugins={plugins} components={ELEMENTS} urlTransform={safeAddress}>
-      {plugins === GFM ? whole : (math ?? whole)}
+    <Markdown remarkPlugins={plugins} components={elementsFor(level)} urlTransform={safeAddress}>
+      {plugins === GFM && math !== null ? withSources(math) : (math ?? whole)}
     </Markdown>
   );
 });

@@ -19,6 +19,11 @@ export function isInline(address: string): boolean {
   return PICTURE.test(address);
 }
 
+/** Says whether an address leads to another server over a connection that nobody reads along. */
+export function isSecure(address: string): boolean {
+  return /^https:\/\//i.test(address);
+}
+
 /** Returns the name of the server an address leads to, for a person to read. */
 export function hostOf(address: string): string {
   try {

@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { definitionsOf, hasFootnotes, withDefinitions } from "./definitions";
+import { split } from "./split";
 
-const known = definitionsOf("See [the Docs].\n\n[the docs]: https://docs.example\n");
+const known = definitionsOf(split("See [the Docs].\n\n[the docs]: https://docs.example\n"));
 
 test("a block gets the definitions that it uses", () => {
   expect(withDefinitions("See [the Docs].", known)).toBe(
@@ -16,7 +17,7 @@ test("others stay the very same text", () => {
 });
 
 test("footnotes are no definitions of links", () => {
-  expect(definitionsOf("[^1]: A note").size).toBe(0);
+  expect(definitionsOf(split("[^1]: A note")).size).toBe(0);
   expect(hasFootnotes("Words[^1]\n\n[^1]: A note")).toBe(true);
   expect(hasFootnotes("a[^1]")).toBe(false);
 });

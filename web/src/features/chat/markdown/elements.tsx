@@ -1,10 +1,12 @@
-/** How the elements of Markdown look; one object, made once, so that React keeps what it has. */
+/** How the elements of Markdown look. */
 
-import { isValidElement, type ReactNode } from "react";
+import { isValidElement, type ReactNode, useState } from "react";
 import type { Components } from "react-markdown";
+import { usePreferences } from "~/hooks";
 import { Icon } from "~/ui/icons";
+import { join } from "~/ui/join";
 import { CodeBlock } from "../code/CodeBlock";
-import { hostOf, isInline } from "./address";
+import { hostOf, isInline, isSecure } from "./address";
 import { Formula } from "./Formula";
 import styles from "./Markdown.module.css";
 
@@ -38,8 +40,39 @@ function Link({ href, children }: { href?: string | undefined; children?: ReactN
 
 function Picture({ src, alt }: { src?: unknown; alt?: string | undefined }) {
   const address = typeof src === "string" ? src : "";
+  const { remote_images } = usePreferences();
   if (isInline(address)) return <img className={styles.picture} src={address} alt={alt ?? ""} />;
   if (!address) return <span>{alt}</span>;
+  const place = <Placeholder address={address} alt={alt} />;
+  return remote_images && isSecure(address) ? (
+    <Remote address={address} alt={alt} instead={place} />
+  ) : (
+    place
+  );
+}
+
+interface PlaceProps {
+  address: string;
+  alt: string | undefined;
+}
+
+/** A picture of another server, for people who chose to see such; a link where it cannot be had. */
+function Remote({ address, alt, instead }: PlaceProps & { instead: ReactNode }) {
+  const [missing, miss] = useState(false);
+  if (missing) return instead;
+  return (
+    <img
+      className={join(styles.picture, styles.remote)}
+      src={address}
+      alt={alt ?? ""}
+      loading="lazy"
+      referrerPolicy="no-referrer"
+      onError={() => miss(true)}
+    />
+  );
+}
+
+function Placeholder({ address, alt }: PlaceProps) {
   return (
     <a
       className={styles.placeholder}
@@ -70,13 +103,7 @@ function Tick({ checked }: { checked?: boolean | undefined }) {
   return <input type="checkbox" disabled checked={checked === true} aria-label={label} />;
 }
 
-/** Headings stand one level lower: the first one is the chat's title. */
-export const ELEMENTS: Components = {
-  h1: "h2",
-  h2: "h3",
-  h3: "h4",
-  h4: "h5",
-  h5: "h6",
+const ELEMENTS: Components = {
   a: Link,
   code: Code,
   img: Picture,
@@ -84,3 +111,25 @@ export const ELEMENTS: Components = {
   pre: Pre,
   table: Table,
 };
+
+const HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"] as const;
+const HIGHEST = 2;
+
+/** By the level of the first heading: made once each, so that React keeps what it has. */
+const BY_LEVEL = HEADINGS.map((_, n) => ({ ...ELEMENTS, ...headings(n + 1) }));
+
+/** Returns the elements for a text whose first heading has this level (null = none yet).
+ *
+ * The title of the chat is the page's first heading: the answer's own come next below it, at
+ * whatever level the model begins. */
+export function elementsFor(level: number | null): Components {
+  return BY_LEVEL[(level ?? 1) - 1] ?? ELEMENTS;
+}
+
+function headings(first: number): Components {
+  const named = HEADINGS.map((name, n) => {
+    const place = Math.min(6, Math.max(HIGHEST, n + 1 - first + HIGHEST));
+    return [name, HEADINGS[place - 1]];
+  });
+  return Object.fromEntries(named);
+}

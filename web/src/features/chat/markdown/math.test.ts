@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { withMath } from "./math";
+import { withHalfFormula, withMath, withSources } from "./math";
 
 test("every way models write math becomes one", () => {
   expect(withMath("Let \\(x^2\\) be")).toBe("Let $$x^2$$ be");
@@ -21,4 +21,20 @@ test("code keeps its dollars", () => {
 
 test("plain text costs nothing", () => {
   expect(withMath("no math at all")).toBeNull();
+});
+
+test("until they can be set, formulas are shown as their source, without dollars", () => {
+  expect(withSources(withMath("Let \\(x^2\\) be\n\n\\[ a = b \\]") ?? "")).toBe(
+    "Let `x^2` be\n\n`a = b`",
+  );
+});
+
+test("a formula that is half there is its source, without dollars", () => {
+  expect(withHalfFormula("Let $$x^")).toBe("Let `x^`");
+  expect(withHalfFormula("Let $$x^2$")).toBe("Let `x^2`");
+  expect(withHalfFormula("So:\n$$\na = b\n\n+ c")).toBe("So:\n`a = b + c`");
+  expect(withHalfFormula("So \\[ a")).toBe("So `a`");
+  expect(withHalfFormula("So $$")).toBe("So ");
+  expect(withHalfFormula("$$a$$ and $$b$$")).toBe("$$a$$ and $$b$$");
+  expect(withHalfFormula("`$$` is a sign")).toBe("`$$` is a sign");
 });

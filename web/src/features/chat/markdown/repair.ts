@@ -1,6 +1,7 @@
 /** Completes what is half written at the end of a text, so that nothing flips its look meanwhile. */
 
 import remend from "remend";
+import { withHalfFormula } from "./math";
 
 const MARKER = /(^|\n) {0,3}(?:[-=]+|[*_]{1,2}|\+|#{1,6}|\d{1,9}[.)]?|>) *$/;
 const ROW = /^ {0,3}\|/;
@@ -11,7 +12,10 @@ const HALF_RULED = /^[\s|:-]*$/;
 export function repair(text: string): string {
   const table = tableStart(text);
   if (table !== null) return table;
-  return remend(text.replace(MARKER, "$1"), { linkMode: "text-only", katex: false });
+  return remend(withHalfFormula(text.replace(MARKER, "$1")), {
+    linkMode: "text-only",
+    katex: false,
+  });
 }
 
 /** Returns a table's head with a whole second row when that is missing or half there, else null. */

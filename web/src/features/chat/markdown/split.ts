@@ -77,6 +77,11 @@ export class Splitter {
     return blocks;
   }
 
+  /** How many of the blocks are settled: nothing changes them any more. */
+  get settled(): number {
+    return this.#settled.length;
+  }
+
   #reset(): void {
     this.#settled = [];
     this.#state = { ...BETWEEN };

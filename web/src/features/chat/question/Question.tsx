@@ -1,8 +1,10 @@
 import { memo, useState } from "react";
+import { CONTINUE } from "~/core/actions";
 import type { BranchMessage } from "~/core/types";
 import { actions } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { CopyButton } from "~/ui/CopyButton";
+import { Icon } from "~/ui/icons";
 import { Branches } from "../Branches";
 import { Editor } from "./Editor";
 import styles from "./Question.module.css";
@@ -18,6 +20,7 @@ export const Question = memo(function Question({ message }: QuestionProps) {
     actions.edit(message.id, content);
     setEditing(false);
   };
+  if (message.content === CONTINUE) return <GoingOn message={message} />;
   return (
     <article className={styles.question} aria-label="You">
       {editing ? (
@@ -41,6 +44,17 @@ export const Question = memo(function Question({ message }: QuestionProps) {
     </article>
   );
 });
+
+/** The question behind "Continue": what matters is the answer that goes on below it. */
+function GoingOn({ message }: QuestionProps) {
+  return (
+    <article className={styles.goingOn} aria-label="You" title={message.content}>
+      <Icon name="forward" size={15} />
+      You asked to continue
+      <Branches message={message} what="question" />
+    </article>
+  );
+}
 
 /** A text that came with the chat and is neither a question nor an answer. */
 export function Note({ message }: QuestionProps) {

@@ -1,5 +1,6 @@
 import { act, renderHook } from "@testing-library/react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Pace } from "./pace";
 import { step, useRange } from "./stepwise";
 
 beforeEach(() => {
@@ -10,7 +11,7 @@ afterEach(() => {
 });
 
 test("the end is shown at once, the rest step by step", () => {
-  const { result } = renderHook(() => useRange(25, 10));
+  const { result } = renderHook(() => useRange(25, new Pace(10)));
   expect(result.current).toEqual({ from: 15, to: 25 });
   act(() => vi.advanceTimersByTime(20));
   expect(result.current.from).toBe(5);
@@ -19,19 +20,20 @@ test("the end is shown at once, the rest step by step", () => {
 });
 
 test("few are shown whole", () => {
-  expect(renderHook(() => useRange(3, 10)).result.current).toEqual({ from: 0, to: 3 });
+  expect(renderHook(() => useRange(3, new Pace(10))).result.current).toEqual({ from: 0, to: 3 });
 });
 
 test("many that come at once are shown step by step, one at a time at once", () => {
-  const { result, rerender } = renderHook(({ count }) => useRange(count, 10), {
+  const pace = new Pace(10);
+  const { result, rerender } = renderHook(({ count }) => useRange(count, pace), {
     initialProps: { count: 1 },
   });
   rerender({ count: 2 });
   expect(result.current.to).toBe(2);
   rerender({ count: 30 });
-  expect(result.current.to).toBe(12);
+  expect(result.current.to).toBe(3);
   act(() => vi.advanceTimersByTime(20));
-  expect(result.current.to).toBe(22);
+  expect(result.current.to).toBe(14);
   act(() => vi.advanceTimersByTime(20));
   expect(result.current.to).toBe(30);
 });

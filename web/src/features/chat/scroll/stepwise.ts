@@ -4,7 +4,9 @@
  * All lists of the page take turns, so that a frame never has more than one step to do.
  */
 
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
+import { flushSync } from "react-dom";
+import type { Pace } from "./pace";
 
 const PAUSE_MS = 16;
 const waiting: (() => void)[] = [];
@@ -35,22 +37,39 @@ export function step(act: () => void): () => void {
   };
 }
 
+/** Shows so many pieces more, at once, and notes what that costs. */
+function measure(pace: Pace, pieces: number, show: () => void): void {
+  const begun = performance.now();
+  flushSync(show);
+  pace.measured(pieces, performance.now() - begun);
+}
+
 /**
  * Returns which of `count` pieces are shown: the last ones at once, those above them step by step.
  * When many come at once later on, they are shown step by step as well, in their order.
  */
-export function useRange(count: number, size: number): { from: number; to: number } {
-  const [from, setFrom] = useState(() => Math.max(0, count - size));
+export function useRange(count: number, pace: Pace): { from: number; to: number } {
+  const first = useRef(pace.pieces).current;
+  const [from, setFrom] = useState(() => Math.max(0, count - first));
   const [shown, setShown] = useState(count);
-  const to = Math.min(count, shown + size);
+  // One more than before is no crowd: a block has ended and another one begins.
+  const to = Math.min(count, shown + 1);
   useEffect(() => {
-    if (to < count) return step(() => setShown(to));
-    setShown(to);
-    return;
-  }, [to, count]);
+    if (to >= count) {
+      setShown(count);
+      return;
+    }
+    return step(() => {
+      const size = Math.min(pace.pieces, count - to);
+      measure(pace, size, () => setShown(to + size));
+    });
+  }, [to, count, pace]);
   useEffect(() => {
     if (from === 0) return;
-    return step(() => setFrom(Math.max(0, from - size)));
-  }, [from, size]);
+    return step(() => {
+      const size = Math.min(pace.pieces, from);
+      measure(pace, size, () => setFrom(from - size));
+    });
+  }, [from, pace]);
   return { from: Math.min(from, Math.max(0, count - 1)), to };
 }
