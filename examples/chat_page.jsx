@@ -1,4 +1,4 @@
-// A page with a chat whose answers outlast it. In Next.js: app/chat/[id]/page.jsx, with "use client".
+// A page with a chat whose answers outlast it. For Next.js see next_page.jsx and next.config.mjs.
 import { useChat } from "@ai-sdk/react";
 import { DefaultChatTransport } from "ai";
 import React, { useEffect, useState } from "react";

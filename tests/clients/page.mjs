@@ -1,5 +1,6 @@
-// Renders examples/chat_page.jsx: types a question, reloads in mid-answer, tells what is shown.
-// Run as `node page.mjs SERVER_URL`.
+// Renders examples/next_page.jsx with examples/chat_page.jsx in it, and follows the rewrites of
+// examples/next.config.mjs as Next.js would: types a question, reloads in mid-answer, tells what is
+// shown. Run as `node page.mjs SERVER_URL`.
 import { readFileSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
@@ -7,20 +8,33 @@ import { Window } from "happy-dom";
 import { transform } from "sucrase";
 
 const [base] = process.argv.slice(2);
-const window = new Window({ url: base });
+process.env.PERDURE_URL = base;
+const window = new Window({ url: "http://127.0.0.1:1/" });
 Object.assign(globalThis, { window, document: window.document });
 const React = await import("react");
 const { createRoot } = await import("react-dom/client");
-const source = readFileSync(new URL("../../examples/chat_page.jsx", import.meta.url), "utf8");
-const built = new URL(`node_modules/.page-${process.pid}.mjs`, import.meta.url);
-writeFileSync(built, transform(source, { transforms: ["jsx"] }).code);
-const { default: ChatPage } = await import(pathToFileURL(built.pathname));
+const examples = new URL("../../examples/", import.meta.url);
+const built = (name) => new URL(`node_modules/.page-${process.pid}-${name}.mjs`, import.meta.url);
+for (const name of ["chat_page", "next_page"]) {
+  const source = readFileSync(new URL(`${name}.jsx`, examples), "utf8");
+  const { code } = transform(source, { transforms: ["jsx"] });
+  const inside = built("chat_page").pathname;
+  writeFileSync(built(name), code.replace("./chat_page.jsx", pathToFileURL(inside).href));
+}
+const { default: Page } = await import(built("next_page").href);
+const { default: config } = await import(new URL("next.config.mjs", examples).href);
+const [{ source, destination }] = await config.rewrites();
+const [from, to] = [source, destination].map((one) => one.replace("/:path*", ""));
+const straight = globalThis.fetch;
+globalThis.fetch = (address, options) =>
+  straight(address.startsWith(from) ? to + address.slice(from.length) : address, options);
 
 function open() {
   const host = window.document.createElement("div");
   window.document.body.append(host);
   const root = createRoot(host);
-  root.render(React.createElement(ChatPage, { id: "page", base }));
+  const page = React.createElement(Page, { params: Promise.resolve({ id: "page" }) });
+  root.render(React.createElement(React.Suspense, { fallback: "" }, page));
   return { host, close: () => root.unmount() };
 }
 async function until(page, fact) {

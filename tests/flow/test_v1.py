@@ -374,6 +374,22 @@ async def test_input_items_are_listed_as_given_newest_first(served):
     assert [item["role"] for item in rest.json()["data"]] == ["user"]
 
 
+@pytest.mark.parametrize(
+    ("query", "param", "code"),
+    [
+        ("limit=0", "limit", "invalid_request"),
+        ("limit=101", "limit", "invalid_request"),
+        ("order=random", "order", "invalid_request"),
+        ("after=msg_none", "after", "invalid_value"),
+    ],
+)
+async def test_a_page_that_cannot_be_is_refused_with_its_parameter(served, query, param, code):
+    made = await created(served, input="hello")
+    refused = await served.http.get(f"/v1/responses/{made['id']}/input_items?{query}")
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"], error["code"]) == (400, param, code)
+
+
 async def test_a_conversation_is_kept_item_by_item(served):
     body = {"items": [{"role": "user", "content": "one"}], "metadata": {"topic": "x"}}
     made = (await served.http.post("/v1/conversations", json=body)).json()

@@ -136,12 +136,22 @@ async def _check_outputs(core: Core, place: Place, given: Sequence[JSON]) -> Non
 
 async def _calls_before(core: Core, place: Place) -> set[str]:
     """Return the ids of the tool calls that are told before the question."""
-    told: Sequence[Message | NewMessage] = place.history
+    told = [item for message in place.history for item in items_of(message)]
     if place.chat is not None:
         tree = await core.store.messages(place.chat.id, place.chat.user_id)
-        told = branch(tree, place.parent_id or place.chat.current_message_id)
-    said = [items_of(message) + list(getattr(message, "output", None) or ()) for message in told]
-    return {i["call_id"] for items_ in said for i in items_ if i["type"] == "function_call"}
+        for message in branch(tree, place.parent_id or place.chat.current_message_id):
+            told += [*items_of(message), *await _said(core, message)]
+    return {item["call_id"] for item in told if item["type"] == "function_call"}
+
+
+async def _said(core: Core, message: Message) -> Sequence[JSON]:
+    """Return an answer's items, also of one in progress: a call is told before the end."""
+    if message.output is not None or message.request_id is None:
+        return message.output or ()
+    try:
+        return (await core.tails.snapshot(message.request_id)).output
+    except NotFound:
+        return ()
 
 
 async def conversation(core: Core, conversation_id: str, user_id: str) -> Chat:
