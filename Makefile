@@ -14,7 +14,7 @@ PORT ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check bench soak docs release sbom lock clean
+.PHONY: help setup run test check audit bench soak docs release sbom lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -42,6 +42,10 @@ check: ## Run the quick checks: format, lint, types, style, imports, fast tests
 	$(NPM) run --silent types || failed="$$failed web-types"; \
 	$(NPM) run --silent test || failed="$$failed web-tests"; \
 	test -z "$$failed" || { echo "make check failed:$$failed" >&2; exit 1; }
+
+audit: ## Ask the advisory databases about every pinned package (needs the network)
+	@$(PREPARE) dev
+	@$(BIN)/python -m scripts.audit
 
 bench: ## Measure, beside a baseline measured in the same run (ARGS)
 	@$(PREPARE) dev

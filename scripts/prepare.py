@@ -122,7 +122,7 @@ def prepare_litellm() -> None:
 
 
 def prepare_clients() -> None:
-    """Make `.tools/openai-1` and `tests/clients/node_modules`: stock clients of other versions."""
+    """Make `.tools/openai-1` and `node_modules` of tests: stock clients, an OpenID provider."""
     ensure_venv()
     with stamped(OPENAI_1, "openai-1", digest("openai-1.txt")) as missing:
         if missing:
@@ -134,6 +134,10 @@ def prepare_clients() -> None:
         if missing:
             say("installing tests/clients/package-lock.json with npm")
             npm_ci(ROOT / "tests" / "clients")
+    with stamped(TOOLS, "provider", digest("../tests/provider/package-lock.json")) as missing:
+        if missing:
+            say("installing tests/provider/package-lock.json with npm")
+            npm_ci(ROOT / "tests" / "provider")
 
 
 def npm_ci(folder: Path) -> None:

@@ -13,11 +13,15 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from limits.aio.storage import RedisStorage
+
 from perdure.buses.inprocess import InProcessBus
 from perdure.errors import SettingsError
+from perdure.logins import Provider
 from perdure.model import JSON
 from perdure.ports import Bus, Queue, Store
 from perdure.queues.inprocess import InProcessQueue
+from perdure.rates import Rates
 from perdure.settings import SQLITE, Settings, without_secrets
 from perdure.stores.copying import Side, Target
 from perdure.stores.sqlite import SqliteStore
@@ -31,6 +35,7 @@ PACKAGES = {
     "postgres": {"asyncpg"},
     "redis": {"redis"},
     "celery": {"celery", "kombu", "redis"},
+    "oidc": {"authlib", "httpx", "joserfc"},
 }
 """What each extra brings."""
 
@@ -77,6 +82,33 @@ def queue_of(settings: Settings) -> Queue:
         from perdure.queues.celery import CeleryQueue  # noqa: PLC0415  # its packages are extra
 
     return CeleryQueue(settings.broker_url, settings.prefix)
+
+
+def provider_of(settings: Settings) -> Provider | None:
+    """Return who signs people in, None where nobody is needed for that."""
+    if settings.auth.mode != "oidc":
+        return None
+    with needing("oidc", "auth.mode"):
+        from perdure.openid import OpenIdProvider  # noqa: PLC0415  # its packages are extra
+
+    return OpenIdProvider(settings.auth.oidc)
+
+
+def rates_of(settings: Settings) -> Rates | None:
+    """Return what counts how often people call; None in mode `none`, which knows no people."""
+    if settings.auth.mode == "none":
+        return None
+    url = settings.limits.rates_url or settings.bus_url
+    if not url.startswith(("redis", "valkey")):
+        return Rates(settings.limits)
+    with needing("redis", "limits.rates_url"):
+        storage = RedisStorage(
+            f"async+{url.replace('valkey', 'redis', 1)}",
+            wrap_exceptions=True,
+            implementation="redispy",
+            key_prefix=f"{settings.prefix}:rates",
+        )
+    return Rates(settings.limits, storage)
 
 
 async def look_at_database(settings: Settings) -> JSON:

@@ -56,6 +56,10 @@ def create_app(
         redoc_url=None,
     )
     app.state.core = core
+    app.state.provider = adapters.provider_of(core.settings)
+    rates = app.state.rates = adapters.rates_of(core.settings)
+    if rates is not None:
+        core.besides.append(rates.close)
     routers.include(app, with_ui=core.settings.ui.enabled)
     return app
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from importlib.metadata import version
 
 from perdure.accept import Acceptance
@@ -12,6 +12,7 @@ from perdure.dispatch import Dispatch
 from perdure.errors import SettingsError
 from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
+from perdure.keyring import Keyring
 from perdure.metrics import Metrics
 from perdure.ports import AcceptLimits, Agent, Bus, Queue, RunLimits, Store
 from perdure.reconcile import Reconciler
@@ -49,6 +50,7 @@ class Core:
         self.store, self.bus, self.queue = store, bus, queue
         self.started_at = time.time()
         self.draining = False
+        self.keyring = Keyring(store, settings.auth)
         self.metrics = Metrics(version("perdure"))
         self.metrics.draining.set_function(lambda: self.draining)
         limits = _limits(settings, agents)
@@ -67,20 +69,26 @@ class Core:
             lease_s=settings.lease_s,
             answer_bytes_max=settings.limits.answer_bytes_max,
         )
-        self.reconciler = Reconciler(
-            store,
-            bus,
-            queue,
-            self.dispatch,
-            agents,
-            retention=settings.retention,
-            every_s=settings.reap_s,
-        )
-        self.reconciler.metrics = self.metrics
+        self.reconciler = self._reconciler()
         self.traces = Traces()
         self.heartbeat = self._heartbeat(lease_store)
         queue.consume(self.runner.deliver)
+        self.besides: list[Callable[[], Awaitable[None]]] = []
+        """What else to let go of in the end."""
         self._drained: asyncio.Task[None] | None = None
+
+    def _reconciler(self) -> Reconciler:
+        reconciler = Reconciler(
+            self.store,
+            self.bus,
+            self.queue,
+            self.dispatch,
+            self.agents,
+            retention=self.settings.retention,
+            every_s=self.settings.reap_s,
+        )
+        reconciler.metrics = self.metrics
+        return reconciler
 
     def _acceptance(self, limits: AcceptLimits) -> Acceptance:
         acceptance = Acceptance(
@@ -159,6 +167,8 @@ class Core:
         await self.bus.close()
         for agent in self.agents.values():
             await agent.handler.close()
+        for let_go in self.besides:
+            await let_go()
         await self.store.close()
         await asyncio.to_thread(self.traces.close)
 

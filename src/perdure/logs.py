@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from perdure.redaction import Formatter, redacted
 from perdure.settings import Settings
 
 CALL: ContextVar[str] = ContextVar("perdure.call", default="")
@@ -29,7 +30,7 @@ def set_up(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_Ids())
     as_json = settings.log_format == "json"
-    handler.setFormatter(JsonLines() if as_json else logging.Formatter(TEXT))
+    handler.setFormatter(JsonLines() if as_json else Formatter(TEXT))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
 
 
@@ -63,4 +64,4 @@ class JsonLines(logging.Formatter):
                 line[name] = value
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode("utf-8", "replace")
+        return redacted(msgspec.json.encode(line).decode("utf-8", "replace"))

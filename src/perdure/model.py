@@ -42,7 +42,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 """Every allowed transition. `streaming -> queued`: lease lost, hand-over. Terminal is final."""
 
 
-def new_id(noun: Literal["resp", "chat", "msg", "claim", "fb", "evt"]) -> str:
+def new_id(noun: Literal["resp", "chat", "msg", "claim", "fb", "evt", "tok", "ses"]) -> str:
     """Return a fresh random id, e.g. `resp_3f…` (prefix, underscore, 24 hex digits)."""
     return f"{noun}_{secrets.token_hex(12)}"
 
@@ -131,6 +131,17 @@ class Chat(msgspec.Struct, kw_only=True):
     last_status: Status | None = None
     metadata: dict[str, str] = {}
     client_id: str | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What one person asked of one agent, by how it ended; tokens as the agent counted them."""
+
+    user_id: str
+    agent_id: str
+    status: Status
+    requests: int
+    input_tokens: int
+    output_tokens: int
 
 
 class Webhook(msgspec.Struct, kw_only=True):

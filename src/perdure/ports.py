@@ -7,17 +7,19 @@ Each promise here is an executable suite in `tests/contract`, which every adapte
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from perdure.credentials import Credentials
 from perdure.deltas import Delta
 from perdure.events import Closing
-from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Webhook
+from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Usage, Webhook
 from perdure.records import (
     Accepted,
     AcceptLimits,
     Append,
+    Call,
     Claim,
     Figures,
     IfBusy,
@@ -26,8 +28,8 @@ from perdure.records import (
     Overview,
     RunLimits,
     Slice,
+    Topic,
 )
-from perdure.topics import Topic
 
 __all__ = [
     "AcceptLimits",
@@ -38,6 +40,7 @@ __all__ = [
     "Call",
     "ChatStore",
     "Claim",
+    "Credentials",
     "Figures",
     "Handler",
     "IfBusy",
@@ -126,14 +129,20 @@ class RequestStore(Protocol):
 
     async def requests(
         self,
-        user_id: str,
+        user_id: str | None,
         *,
         status: Status | None = None,
         chat_id: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
-        """Return a page, newest first, and the cursor of the next one (None = no more)."""
+        """Return a page, newest first, and the cursor of the next one (None = no more).
+
+        `user_id` None: everyone's.
+        """
+
+    async def usage(self, since: float) -> list[Usage]:
+        """Return what was asked from `since` (unix seconds) on, by person, agent and state."""
 
     async def positions(self) -> dict[str, int]:
         """Return the place in the queue (1 = next) of every request that waits to be admitted."""
@@ -277,7 +286,7 @@ class Outbox(Protocol):
         """Make one due now, whatever became of it; its attempts begin anew. Raises `NotFound`."""
 
 
-class Store(RequestStore, ChatStore, Outbox, Protocol):
+class Store(RequestStore, ChatStore, Outbox, Credentials, Protocol):
     """Durable truth; whatever it cannot do now raises `Unavailable`."""
 
     async def open(self) -> None:
@@ -329,32 +338,6 @@ class Bus(Protocol):
 
     def subscribe(self, listener: Callable[[Collection[str]], None]) -> None:
         """Call `listener(topics)` in this process's loop for all wake-ups."""
-
-
-class Call(msgspec.Struct, frozen=True):
-    """What a handler gets for one attempt.
-
-    `messages` are Chat Completions messages (`{role, content}`), oldest first, the question last.
-    `items` is the same talk as Open Responses items, with what Chat Completions cannot say.
-    `attempt` counts from 1. `partial` is the text to go on behind, for handlers that continue; ""
-    when the answer begins anew. `params` are the caller's own (tools, instructions …), as in
-    `Request.params`. `upstream` is the last `Marked.position` of an attempt to be continued.
-    `put` takes a delta as if it were yielded, but without a turn of the event loop, and tells
-    whether it may be called again before the handler has yielded once more.
-    """
-
-    request_id: str
-    chat_id: str
-    user_id: str
-    agent_id: str
-    messages: Sequence[JSON]
-    attempt: int = 1
-    partial: str = ""
-    metadata: Mapping[str, str] = {}
-    put: Callable[[Delta], bool] | None = None
-    items: Sequence[JSON] = ()
-    params: Mapping[str, Any] = {}
-    upstream: JSON | None = None
 
 
 class Handler(Protocol):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
+from perdure.deltas import Delta
 from perdure.model import JSON, Message, Request
 
 IfBusy = Literal["queue", "reject", "interrupt"]
@@ -186,3 +187,48 @@ class Slice(msgspec.Struct, frozen=True):
     events: Sequence[bytes]
     last: int
     ended: bool
+
+
+class Topic:
+    """Names of wake-ups."""
+
+    @staticmethod
+    def events(request_id: str) -> str:
+        """A request's log has more."""
+        return request_id
+
+    @staticmethod
+    def stop(request_id: str) -> str:
+        """A request was taken from its worker: close the upstream call."""
+        return f"stop:{request_id}"
+
+    @staticmethod
+    def chats(user_id: str) -> str:
+        """One of the person's chats changed."""
+        return f"chats:{user_id}"
+
+
+class Call(msgspec.Struct, frozen=True):
+    """What a handler gets for one attempt.
+
+    `messages` are Chat Completions messages (`{role, content}`), oldest first, the question last.
+    `items` is the same talk as Open Responses items, with what Chat Completions cannot say.
+    `attempt` counts from 1. `partial` is the text to go on behind, for handlers that continue; ""
+    when the answer begins anew. `params` are the caller's own (tools, instructions …), as in
+    `Request.params`. `upstream` is the last `Marked.position` of an attempt to be continued.
+    `put` takes a delta as if it were yielded, but without a turn of the event loop, and tells
+    whether it may be called again before the handler has yielded once more.
+    """
+
+    request_id: str
+    chat_id: str
+    user_id: str
+    agent_id: str
+    messages: Sequence[JSON]
+    attempt: int = 1
+    partial: str = ""
+    metadata: Mapping[str, str] = {}
+    put: Callable[[Delta], bool] | None = None
+    items: Sequence[JSON] = ()
+    params: Mapping[str, Any] = {}
+    upstream: JSON | None = None

@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode
 
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1024)]
+Rate = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(gt=0)]
 SecondsOrNever = Annotated[float, Field(ge=0)]
 
@@ -53,6 +54,25 @@ class Limits(Section):
     answer_bytes_max: Bytes = Field(
         default=4_000_000, description="Size of one answer's text, UTF-8."
     )
+    requests_per_minute_per_user: Rate = Field(
+        default=600, description="Questions of one person; not counted in mode `none`. 0 = any."
+    )
+    calls_per_minute_per_user: Rate = Field(
+        default=6000, description="All calls of one person, likewise: what ends wild polling."
+    )
+    open_per_user_max: Count = Field(
+        default=500,
+        description="Calls, streams and sockets that one person has open in one process, likewise.",
+    )
+    rates_url: str = Field(
+        default="",
+        pattern=r"^((redis|rediss|valkey)://.*)?$",
+        description="Where processes count rates together; empty = a Redis bus, else each alone.",
+    )
+    header_timeout_s: Seconds = Field(
+        default=10, description="How long a request's line and headers may take to arrive."
+    )
+    body_timeout_s: Seconds = Field(default=60, description="How long its body may take.")
     messages_max: Count = Field(default=10_000, description="Messages that one chat may hold.")
 
 
@@ -66,12 +86,50 @@ class Retention(Section):
     chats_days: SecondsOrNever = Field(default=0, description="Chats without activity.")
 
 
+class Oidc(Section):
+    """The OpenID provider that signs people in, in mode `oidc`."""
+
+    issuer: str = Field(default="", description="Its address, as its own metadata name it.")
+    client_id: str = Field(default="", description="What it calls this server.")
+    client_secret: str = Field(
+        default="", repr=False, description="What it gave this server; empty = a public client."
+    )
+    scopes: str = Field(default="openid profile email", description="What is asked for.")
+    user_claim: str = Field(
+        default="sub", description="The claim that becomes a person's id; it must never change."
+    )
+    name_claim: str = Field(default="name", description="The claim to show as a person's name.")
+    groups_claim: str = Field(
+        default="groups", description="The claim that lists a person's groups, or roles."
+    )
+
+
 class Auth(Section):
     """Who is asking."""
 
-    mode: Literal["none", "proxy"] = Field(
+    mode: Literal["none", "proxy", "token", "oidc"] = Field(
         default="none",
-        description="`none`: one person, loopback only. `proxy`: a trusted proxy's headers.",
+        description="`none`: one person, loopback only. `proxy`: a trusted proxy's headers."
+        " `token`: tokens of `perdure tokens`. `oidc`: logins at an OpenID provider, and tokens.",
+    )
+    oidc: Oidc = Oidc()
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^/?#]+)?$",
+        description="How browsers reach this server (logins come back there); empty = as they ask.",
+    )
+    session_idle_hours: Seconds = Field(
+        default=24, description="Age at which a browser's unused session ends."
+    )
+    session_max_days: Seconds = Field(
+        default=14, description="Age at which a browser's session ends, used or not."
+    )
+    admins: Strings = Field(
+        default=[], description="Ids or e-mail addresses of people who see everyone's requests."
+    )
+    admin_groups: Strings = Field(
+        default=[],
+        description="Groups whose members are admins: of `X-Forwarded-Groups`, or of the login.",
     )
     trusted_proxies: Strings = Field(
         default=["127.0.0.1", "::1"],
@@ -83,7 +141,7 @@ class Auth(Section):
     )
     allowed_hosts: Strings = Field(
         default=[],
-        description="Host names for browsers beside loopback; empty = any in mode `proxy`.",
+        description="Host names for browsers beside loopback; empty = any, except in mode `none`.",
     )
 
 

@@ -15,14 +15,13 @@ import signal
 import socket
 import sys
 from types import FrameType
-from typing import Any
 
 import uvicorn
 import uvloop
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from perdure import logs
+from perdure.connection import Connection
 from perdure.core import Core
 from perdure.errors import PerdureError, SettingsError
 from perdure.settings import Settings
@@ -69,21 +68,6 @@ class Server(uvicorn.Server):
             await self._core.drain()
         finally:
             self.should_exit = True
-
-
-class Connection(HttpToolsProtocol):
-    """uvicorn's HTTP connection, which shows streams its socket.
-
-    A stream writes each batch straight to it: the way through all layers of the application costs
-    more than the event itself.
-    """
-
-    def on_headers_complete(self) -> None:
-        """Begin the answer. Only a chunked body has frames of its own, as HTTP/1.1 makes them."""
-        if self.parser.get_http_version() == "1.1":
-            extensions: dict[str, Any] = {"perdure.transport": self.transport}
-            self.scope["extensions"] = extensions
-        super().on_headers_complete()
 
 
 class _Routine(logging.Filter):
@@ -149,6 +133,10 @@ def _listen(settings: Settings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Who takes nothing of a whole answer for so long is cut off by the kernel.
+        give_up_ms = int(1000 * settings.stream_write_timeout_s) + 5000
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, give_up_ms)
     try:
         listener.bind((settings.host, settings.port))
         listener.listen(BACKLOG)

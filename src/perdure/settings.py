@@ -52,7 +52,7 @@ __all__ = [
 
 PREFIX = "PERDURE_"
 SQLITE = "sqlite:///"
-FOREIGN = {"PERDURE_URL", "PERDURE_CONFIG", "PERDURE_SOAK"}
+FOREIGN = {"PERDURE_URL", "PERDURE_CONFIG", "PERDURE_SOAK", "PERDURE_TOKEN"}
 """Variables of the command line and the tests, which are not settings of the server."""
 
 
@@ -257,8 +257,14 @@ def _check(settings: Settings) -> None:
     if settings.auth.mode == "none" and not loopback and not settings.auth.allow_open:
         detail = (
             f"auth.mode is none, so everyone who reaches {settings.host} would share one account. "
-            "Listen on 127.0.0.1, use auth.mode = proxy, or set auth.allow_open = true."
+            "Listen on 127.0.0.1, use another auth.mode, or set auth.allow_open = true."
         )
+        raise SettingsError(detail)
+    if settings.auth.mode == "oidc" and not (
+        settings.auth.oidc.client_id
+        and settings.auth.oidc.issuer.startswith(("https://", "http://"))
+    ):
+        detail = "auth.mode is oidc: auth.oidc.issuer (a URL) and auth.oidc.client_id are needed."
         raise SettingsError(detail)
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from perdure import keyring
 from perdure.settings import Auth, Webhooks
 from tests.flow.serving import serving
 
@@ -18,6 +19,7 @@ UNKNOWN = {
     "chat_id": "chat_" + "0" * 24,
     "message_id": "msg_0",
     "webhook_id": "evt_0",
+    "token_id": "tok_0",
 }
 NOBODY = Webhooks(url="http://127.0.0.1:9/", secret="s", allow_private=True)
 
@@ -31,11 +33,13 @@ async def people(tmp_path):
         await alice.http.delete(f"/api/chats/{ended['chat_id']}")
         running = await alice.ask("secret", "steered")
         waiting = await alice.ask("secret too", "steered", chat_id=running["chat_id"])
+        token, _ = await keyring.make_token(alice.core.store, "alice", "hers", ["read"], None)
         hers = {
             "request_id": running["request_id"],
             "chat_id": running["chat_id"],
             "message_id": waiting["user_message_id"],
             "webhook_id": webhook["id"],
+            "token_id": token.id,
         }
         mallory = alice.other("mallory")
         yield alice, mallory, hers
@@ -44,7 +48,7 @@ async def people(tmp_path):
 
 def normal(response):
     """Return what an answer tells, without the ids that the call named."""
-    return re.sub(r"(resp|chat|msg|evt)_[0-9a-f]+", "ID", response.text)
+    return re.sub(r"(resp|chat|msg|evt|tok)_[0-9a-f]+", "ID", response.text)
 
 
 async def test_on_every_route_a_foreign_id_answers_like_an_unknown_one(people):
@@ -60,7 +64,8 @@ async def test_on_every_route_a_foreign_id_answers_like_an_unknown_one(people):
                 await mallory.http.request(method.upper(), path.format(**ids), **options)
                 for ids in (hers, UNKNOWN)
             ]
-            assert foreign.status_code == unknown.status_code == 404, (method, path)
+            refused = 403 if path.startswith("/api/admin/") else 404
+            assert foreign.status_code == unknown.status_code == refused, (method, path)
             assert normal(foreign) == normal(unknown), (method, path)
             tried += 1
     assert tried >= 15
@@ -167,7 +172,12 @@ async def test_the_proxys_names_are_shown(people):
     alice, *_ = people
     headers = {"X-Forwarded-Email": "alice@example.com"}
     me = (await alice.http.get("/api/me", headers=headers)).json()
-    assert me == {"user_id": "alice", "display": "alice@example.com", "auth_mode": "proxy"}
+    assert me == {
+        "user_id": "alice",
+        "display": "alice@example.com",
+        "auth_mode": "proxy",
+        "admin": False,
+    }
 
 
 async def test_names_from_an_address_that_is_no_proxy_are_not_believed(tmp_path):

@@ -90,7 +90,7 @@ def test_every_command_that_is_named_exists_with_its_flags(page: Path) -> None:
     text = page.read_text("utf-8")
     for line in re.findall(r"(?m)(?:^|`)perdure ((?:[a-z][^`\n]*))", text):
         words = line.split("#")[0].split()
-        path = " ".join(words[:2]) if words[0] in ("db", "webhooks") else words[0]
+        path = " ".join(words[:2]) if words[0] in ("db", "webhooks", "tokens") else words[0]
         assert path in known, f"{name(page)}: perdure {line}"
         flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line.split("#")[0]))
         assert flags <= known[path], f"{name(page)}: perdure {line}"

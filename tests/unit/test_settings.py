@@ -228,7 +228,7 @@ def fields(model, path=""):
 
 def test_every_setting_says_what_it_means_and_numbers_say_their_unit():
     """A name ends with its unit or its kind; a description is a sentence."""
-    units = ("_s", "_max", "_hours", "_days", "port")
+    units = ("_s", "_max", "_hours", "_days", "_per_minute_per_user", "port")
     for name, field in fields(Settings):
         assert field.description, name
         if field.annotation in (int, float):

@@ -93,11 +93,24 @@ def _value(settings: Settings, name: str) -> tuple[bool, object]:
         value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
         if value is None:
             return False, None
-    if ".headers" in name:
+    if ".headers" in name or _is_secret(name):
         return True, "(hidden)"
     return True, without_secrets(value) if name.endswith("_url") and isinstance(
         value, str
     ) else value
+
+
+def _is_secret(name: str) -> bool:
+    """Tell whether a setting is one that its own section does not show."""
+    model: Any = Settings
+    for key in name.split("."):
+        field = getattr(model, "model_fields", {}).get(key)
+        if field is None:
+            return False
+        if not field.repr:
+            return True
+        model = field.annotation
+    return False
 
 
 def _sqlite() -> Finding:

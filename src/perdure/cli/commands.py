@@ -28,6 +28,10 @@ hooks = typer.Typer(help="Look after webhooks that tell the end of answers.", no
 app.add_typer(hooks, name="webhooks")
 
 
+keys = typer.Typer(help="Look after the tokens that programs show.", no_args_is_help=True)
+app.add_typer(keys, name="tokens")
+
+
 class Status(StrEnum):
     """A request's state, as `perdure requests --status` takes it."""
 
@@ -259,6 +263,59 @@ def redeliver(
     from perdure.cli import listing
 
     raise typer.Exit(listing.redeliver(url, webhook_id))
+
+
+ServerOrStore = Annotated[
+    str | None,
+    typer.Option("--url", help="A running server to go through; the database itself."),
+]
+
+
+@keys.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="What it is for: laptop, nightly-report …")],
+    user: Annotated[str, typer.Option(help="Whom it stands for.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, write, admin; repeat it. [read and write]")
+    ] = None,
+    days: Annotated[float | None, typer.Option(min=0.01, help="How long it is good.")] = None,
+    url: ServerOrStore = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a token and print its secret, which nobody can show again."""
+    from perdure.cli import tokens
+
+    place = tokens.Place(url, config, data_dir)
+    raise typer.Exit(tokens.create(place, user, name, scope or [], days))
+
+
+@keys.command("list")
+def list_tokens(
+    user: Annotated[str | None, typer.Option(help="Only this person's.")] = None,
+    as_json: AsJson = False,  # noqa: FBT002  # a flag of the command line
+    url: ServerOrStore = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List tokens, oldest first, with their last use."""
+    from perdure.cli import tokens
+
+    place = tokens.Place(url, config, data_dir)
+    raise typer.Exit(tokens.show(place, user, as_json=as_json))
+
+
+@keys.command("revoke")
+def revoke_token(
+    token_id: Annotated[str, typer.Argument(help="The token's id, tok_…")],
+    url: ServerOrStore = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Revoke a token: whatever shows it is refused from now on."""
+    from perdure.cli import tokens
+
+    raise typer.Exit(tokens.revoke(tokens.Place(url, config, data_dir), token_id))
 
 
 @db.command("upgrade")

@@ -18,6 +18,7 @@ import msgspec
 
 from perdure.errors import UpstreamError
 from perdure.http import HttpError, RequestInvalid, ResponseBroken
+from perdure.redaction import redacted
 
 BODY_BYTES_MAX = 64 * 1024
 SENTENCE_CHARACTERS_MAX = 500
@@ -26,10 +27,6 @@ TOO_MANY = 429
 SERVER_ERRORS = 500
 REDIRECTS = range(300, 400)
 
-_SECRETS = re.compile(
-    r"\b(?:Bearer|Basic)\s+[\w.~+/=-]{4,}|\b(?:sk|pk|rk)-[\w-]{6,}|\bdapi\w{6,}|\beyJ[\w-]+\.[\w.-]+",
-    re.IGNORECASE,
-)
 _NOT_SHOWN = re.compile(r"<(script|style)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
 
@@ -110,7 +107,7 @@ def clean(text: str, *secrets: str) -> str:
     """Return it as one short line that shows none of the secrets, nor what looks like one."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "…")
-    text = " ".join(_SECRETS.sub("…", text).split())
+    text = " ".join(redacted(text).split())
     text = "".join(character for character in text if character.isprintable())
     if len(text) > SENTENCE_CHARACTERS_MAX:
         text = text[: SENTENCE_CHARACTERS_MAX - 1] + "…"

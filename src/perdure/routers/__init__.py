@@ -7,6 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from perdure.routers import (
+    admin,
     agents,
     ai_sdk,
     chats,
@@ -18,10 +19,13 @@ from perdure.routers import (
     live_sse,
     messages,
     openapi,
+    overview,
     problems,
     requests,
+    session,
     sockets,
     streams,
+    tokens,
     ui,
     v1,
     webhooks,
@@ -47,7 +51,7 @@ def include(app: FastAPI, *, with_ui: bool = True) -> None:
         app.include_router(module.router)
     app.include_router(ai_sdk.router)
     app.include_router(v1.router)
-    for module in (agents, health, docs):
+    for module in (agents, admin, overview, session, tokens, health, docs):
         app.include_router(module.router)
     app.include_router(ui.router() if with_ui and ui.is_built() else home.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]

@@ -38,7 +38,9 @@ async def list_agents(core: Running, person: Who) -> Response:
 async def me(core: Running, person: Who) -> Response:
     """Tell who is asking."""
     mode = core.settings.auth.mode
-    shown = server_shapes.Me(user_id=person.user_id, display=person.display, auth_mode=mode)
+    shown = server_shapes.Me(
+        user_id=person.user_id, display=person.display, auth_mode=mode, admin=person.admin
+    )
     return shapes.answer(shown)
 
 

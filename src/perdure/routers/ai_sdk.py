@@ -19,8 +19,9 @@ from perdure.core import Core
 from perdure.errors import Invalid, NotFound
 from perdure.model import JSON, Chat, Message
 from perdure.ports import Accepted
+from perdure.routers.body import refuse_deep
 from perdure.routers.branches import branch
-from perdure.routers.given import Running, Who
+from perdure.routers.given import Asker, Running, Who
 from perdure.routers.shapes import storable
 from perdure.routers.streams import KEEPALIVE, EventStream, Outlet, patience_s, refuse_draining
 from perdure.routers.ui_messages import content_of, ui_message
@@ -58,7 +59,7 @@ class UIStream(EventStream):
 
 
 @router.post("")
-async def send(core: Running, person: Who, call: Request) -> Response:
+async def send(core: Running, person: Asker, call: Request) -> Response:
     """Ask, or ask again; answer with the stream of the answer."""
     body = await _body(call)
     client_id = _client_id(body.get("id"))
@@ -181,8 +182,10 @@ async def _partial(core: Core, chat: Chat, message: Message) -> list[JSON] | Non
 
 
 async def _body(call: Request) -> JSON:
+    given = await call.body()
+    refuse_deep(given)
     try:
-        body = msgspec.json.decode(await call.body())
+        body = msgspec.json.decode(given)
         storable(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
         raise Invalid("The body cannot be read as JSON.", code="invalid_json") from None

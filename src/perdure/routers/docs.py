@@ -12,6 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from perdure.model import JSON
 from perdure.routers.pages import page, prose
+from perdure.routers.public import public
 
 router = APIRouter()
 
@@ -19,6 +20,7 @@ OPTIONAL = "<small>optional</small>"
 
 
 @router.get("/docs", include_in_schema=False)
+@public
 async def docs(request: Request) -> HTMLResponse:
     """Show the API."""
     document: JSON = request.app.openapi()

@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound
-from perdure.routers.identity import Person, person_of
+from perdure.routers.identity import Person, admin_of, asker_of, person_of
 
 NUMBER_MAX = 2**53 - 1
 """The largest number that every JSON reader and every store can hold."""
@@ -100,6 +100,8 @@ async def idempotency_key(
 
 Running = Annotated[Core, Depends(_running)]
 Who = Annotated[Person, Depends(person_of)]
+Asker = Annotated[Person, Depends(asker_of)]
+Admin = Annotated[Person, Depends(admin_of)]
 Key = Annotated[str | None, Depends(idempotency_key)]
 
 RequestId = Annotated[str, AfterValidator(known), Path(description="`resp_…`")]

@@ -12,17 +12,19 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perdure.core import Core
 from perdure.errors import Invalid, Refused
 from perdure.logs import CALL, REQUEST
-from perdure.routers import dialects, problems
+from perdure.routers import cookies, dialects, problems, turnstile
+from perdure.routers.arriving import arriving, too_large
+from perdure.routers.cookies import hostname
 from perdure.settings import Auth, Settings
 from perdure.traceparent import CALLER, valid
 
@@ -65,13 +67,16 @@ class Guard:
         if scope["type"] == "websocket":
             await self._socket(refusal, scope, receive, send)
         else:
-            await self._call(refusal, scope, _counted(receive, settings), send)
+            await self._call(refusal, scope, arriving(scope, receive, settings), send)
 
     async def _socket(
         self, refusal: Refused | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         if refusal is None:
-            await self.app(scope, receive, send)
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                turnstile.leave(scope)
         elif "websocket.http.response" in scope.get("extensions", {}):
             await problems.response(refusal)(scope, receive, send)
         else:
@@ -89,6 +94,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 message["headers"] = _adorn(list(message.get("headers", ())), call_id)
+                message["headers"] += _told(scope, message["status"])
                 _count(scope, message["status"])
             await send(message)
 
@@ -105,6 +111,8 @@ class Guard:
                 await problems.internal(dialects.place_of(HTTPConnection(scope)))(
                     scope, receive, adorned
                 )
+        finally:
+            turnstile.leave(scope)
 
 
 def _call_id(headers: Mapping[str, str]) -> str:
@@ -128,6 +136,16 @@ def _adorn(headers: list[tuple[bytes, bytes]], call_id: str) -> list[tuple[bytes
     return headers
 
 
+def _told(scope: Scope, status: int) -> list[tuple[bytes, bytes]]:
+    """Return the headers that this very call brought about."""
+    told = turnstile.headers(scope)
+    if cookies.OUT in scope:
+        told.append((b"set-cookie", scope[cookies.OUT]))
+    if status == HTTPStatus.UNAUTHORIZED:
+        told.append((b"www-authenticate", b"Bearer"))
+    return told
+
+
 def _refusal(scope: Scope, headers: Mapping[str, str], settings: Settings) -> Refused | None:
     """Return why this call may not go on, if so."""
     host = headers.get("host", "")
@@ -143,7 +161,7 @@ def _refusal(scope: Scope, headers: Mapping[str, str], settings: Settings) -> Re
         )
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > settings.limits.body_bytes_max:
-        return Invalid(_too_large(settings), code="body_too_large", status=413)
+        return Invalid(too_large(settings), code="body_too_large", status=413)
     return None
 
 
@@ -153,7 +171,7 @@ def host_allowed(host: str, auth: Auth) -> bool:
     A name that anyone may let point here is refused where no login protects; an address cannot be
     rebound. Calls without the header are no browser's.
     """
-    name = _hostname(host)
+    name = hostname(host)
     if not name or name == "localhost" or name.endswith(".localhost") or _is_address(name):
         return True
     if auth.allowed_hosts or auth.mode == "none":
@@ -167,8 +185,10 @@ def origin_allowed(headers: Mapping[str, str]) -> bool:
     Browsers send `Origin` with every such call and no page can forge it, `Sec-Fetch-Site` or
     (without a preflight, which is never granted) `X-Forwarded-Host`.
     """
-    origin = headers.get("origin")
-    if origin is None or headers.get("sec-fetch-site") == "same-origin":
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if origin is None:
+        return site not in ("cross-site", "same-site")
+    if site == "same-origin":
         return True
     forwarded = headers.get("x-forwarded-host", "").split(",")[0].strip()
     try:
@@ -178,36 +198,9 @@ def origin_allowed(headers: Mapping[str, str]) -> bool:
     return bool(authority) and authority in {headers.get("host", "").lower(), forwarded.lower()}
 
 
-def _hostname(host: str) -> str:
-    """Return a Host header's name in lower case, without port and brackets."""
-    if host.startswith("["):
-        return host[1:].split("]", 1)[0].lower()
-    return host.rsplit(":", 1)[0].rstrip(".").lower()
-
-
 def _is_address(name: str) -> bool:
     try:
         ipaddress.ip_address(name)
     except ValueError:
         return False
     return True
-
-
-def _counted(receive: Receive, settings: Settings) -> Receive:
-    """Return `receive` that stops a body sent without a length once it is too large."""
-    seen = 0
-
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > settings.limits.body_bytes_max:
-            # FastAPI lets this one kind of exception out of its body reading.
-            raise HTTPException(413, _too_large(settings))
-        return message
-
-    return counted
-
-
-def _too_large(settings: Settings) -> str:
-    return f"The body is larger than limits.body_bytes_max = {settings.limits.body_bytes_max}."

@@ -15,6 +15,7 @@ from perdure.routers import shapes
 from perdure.routers.agents import VERSION
 from perdure.routers.given import Running
 from perdure.routers.problems import responses
+from perdure.routers.public import public
 from perdure.routers.streams import refuse_draining
 
 log = logging.getLogger("perdure.http")
@@ -30,6 +31,8 @@ class Health(BaseModel):
 
 class Part(BaseModel):
     """Something that answers can do without for a while."""
+
+    model_config = shapes.example(ok=False, why="the broker cannot be reached")
 
     ok: bool
     why: str | None = Field(description="What is wrong with it, if anything is known.")
@@ -50,6 +53,7 @@ class _Metrics(PlainTextResponse):
 
 
 @router.get("/healthz", operation_id="getHealth", response_model=Health)
+@public
 async def healthz() -> Response:
     """Tell that the process is alive, whatever it can do."""
     return shapes.answer(Health())
@@ -58,6 +62,7 @@ async def healthz() -> Response:
 @router.get(
     "/readyz", operation_id="getReadiness", response_model=Readiness, responses=responses(503)
 )
+@public
 async def readyz(core: Running) -> Response:
     """Tell whether questions can be accepted now; 503, with the reason, if not.
 
@@ -70,7 +75,10 @@ async def readyz(core: Running) -> Response:
 
 
 @router.get("/metrics", operation_id="getMetrics", response_class=_Metrics)
-async def metrics(core: Running, accept: Annotated[str, Header()] = "") -> Response:
+@public
+async def metrics(
+    core: Running, accept: Annotated[str, Header(description="The format that is wanted.")] = ""
+) -> Response:
     """Give the figures in Prometheus's text format; those of the store while it answers."""
     try:
         figures = await core.store.figures()

@@ -10,11 +10,13 @@ from fastapi.responses import HTMLResponse
 from perdure.routers.agents import VERSION
 from perdure.routers.given import Running
 from perdure.routers.pages import page
+from perdure.routers.public import public
 
 router = APIRouter()
 
 
 @router.get("/", include_in_schema=False)
+@public
 async def home(core: Running) -> HTMLResponse:
     """Show what is running."""
     counts = await core.store.counts()

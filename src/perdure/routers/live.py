@@ -179,7 +179,9 @@ async def live(websocket: WebSocket) -> None:
         told = Session(core, person.user_id, line)
         try:
             await sockets.converse(
-                told.watch(doorbells_of(websocket), since), _hear(websocket, told)
+                told.watch(doorbells_of(websocket), since),
+                _hear(websocket, told),
+                *sockets.ends(websocket),
             )
         finally:
             await told.close()

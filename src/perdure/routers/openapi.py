@@ -16,7 +16,7 @@ Ask with `POST /api/invoke_endpoint`; follow the answer by polling, server-sent 
 leave and come back whenever you like. Errors are `application/problem+json` with a stable `code`.
 Unknown ids and those of other people answer alike: 404.
 """.strip()
-EVERYWHERE = (400, 401, 403, 413, 421, 500)
+EVERYWHERE = (400, 401, 403, 408, 413, 421, 429, 500)
 """What the guard, the sign-in and accidents can answer to any call."""
 FRAME = {
     "type": "object",

@@ -33,6 +33,7 @@ CODES = {
     400: "invalid_request",
     404: "no_such_route",
     405: "method_not_allowed",
+    408: "request_timeout",
     413: "body_too_large",
 }
 DETAILS = {

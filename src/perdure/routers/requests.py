@@ -20,6 +20,7 @@ from perdure.routers.agent_events import AgentEvents
 from perdure.routers.body import JsonRoute
 from perdure.routers.given import (
     NUMBER_MAX,
+    Asker,
     Cursor,
     Key,
     Limit,
@@ -61,7 +62,7 @@ ETAG_DOC = {"ETag": {"description": "Changes with the answer.", "schema": {"type
 )
 async def invoke(
     core: Running,
-    person: Who,
+    person: Asker,
     body: Annotated[shapes.Invocation, Body()],
     key: Key,
     request: Request,
@@ -174,7 +175,7 @@ async def cancel(core: Running, person: Who, request_id: RequestId) -> Response:
     response_model=shapes.AcceptedRequest,
     responses={202: ACCEPTED_DOC, **responses(404, 409, 429, 503)},
 )
-async def retry(core: Running, person: Who, request_id: RequestId) -> Response:
+async def retry(core: Running, person: Asker, request_id: RequestId) -> Response:
     """Answer the same question once more; the new answer is a sibling of the old one."""
     accepted = await core.acceptance.again(request_id, person.user_id)
     shown = shapes.AcceptedRequest.of(accepted.request)

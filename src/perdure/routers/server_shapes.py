@@ -30,11 +30,12 @@ class Agents(BaseModel):
 class Me(BaseModel):
     """Who the server takes the caller for."""
 
-    model_config = example(user_id="local", display="You", auth_mode="none")
+    model_config = example(user_id="local", display="You", auth_mode="none", admin=True)
 
     user_id: str
     display: str
     auth_mode: str
+    admin: bool = Field(description="Whether one may use `/api/admin`.")
 
 
 class Limits(BaseModel):

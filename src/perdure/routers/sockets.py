@@ -19,7 +19,7 @@ from perdure.errors import Invalid, PerdureError
 from perdure.model import JSON, Request
 from perdure.routers import problems, views
 from perdure.routers.given import core_of, known, number
-from perdure.routers.identity import person_of
+from perdure.routers.identity import WATCH, person_of
 from perdure.routers.streams import patience_s, refuse_draining
 from perdure.tail import Drained
 
@@ -44,8 +44,8 @@ async def stream(websocket: WebSocket, request_id: str) -> None:
         after = query_number(websocket, "after")
         refuse_draining(core)
         row = await core.store.request(known(request_id), person.user_id)
-        viewer = Viewer(core, websocket, row)
-        await converse(viewer.tell(after), viewer.hear())
+        viewer = Viewer(core, websocket, row, writes=person.writes)
+        await converse(viewer.tell(after), viewer.hear(), *ends(websocket))
 
     await serve(websocket, follow, request_id)
 
@@ -89,6 +89,17 @@ async def converse(*sides: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
+def ends(websocket: WebSocket) -> list[Coroutine[Any, Any, None]]:
+    """Return the side that ends a conversation when the caller's credential does, if it has one."""
+    watch: Callable[[], Awaitable[None]] | None = websocket.scope.get(WATCH)
+
+    async def over(watch: Callable[[], Awaitable[None]]) -> None:
+        await watch()
+        raise Invalid("The session is over. Sign in again.", code="session_over", status=401)
+
+    return [] if watch is None else [over(watch)]
+
+
 async def send_text(websocket: WebSocket, message: bytes, timeout_s: float) -> None:
     """Send one text frame; a reader that takes nothing for `timeout_s` is given up."""
     try:
@@ -116,7 +127,10 @@ def query_number(websocket: WebSocket, name: str) -> int | None:
 class Viewer:
     """One reader of one request."""
 
-    def __init__(self, core: Core, websocket: WebSocket, row: Request) -> None:
+    def __init__(
+        self, core: Core, websocket: WebSocket, row: Request, *, writes: bool = True
+    ) -> None:
+        self.writes = writes
         self.core = core
         self.websocket = websocket
         self.row = row
@@ -150,7 +164,10 @@ class Viewer:
     async def hear(self) -> None:
         """Obey the client: `{"op": "cancel"}`."""
         async for message in messages(self.websocket):
-            if message.get("op") == "cancel":
+            if message.get("op") == "cancel" and not self.writes:
+                refused = Invalid("This token may only read.", code="scope_missing", status=403)
+                await self._send({"error": problems.problem(refused, self.row.id)})
+            elif message.get("op") == "cancel":
                 await self.core.acceptance.cancel(self.row.id, self.row.user_id)
             else:
                 error = Invalid('Send {"op": "cancel"}.', code="unknown_op")

@@ -18,6 +18,7 @@ from fastapi.responses import HTMLResponse
 from perdure.errors import NotFound
 from perdure.routers.agents import LOGO_PATH
 from perdure.routers.given import Running
+from perdure.routers.public import public
 from perdure.settings import Ui
 
 FOLDER = Path(__file__).parent.parent / "static"
@@ -58,7 +59,7 @@ def router(folder: Path = FOLDER) -> APIRouter:
 
     async def show(core: Running) -> Response:
         """Show the chat page; which chat is up to the page."""
-        return _page(page, core.settings.ui)
+        return _page(page, core.settings.ui, core.settings.auth.mode)
 
     async def send(request: Request) -> Response:
         """Send a built file."""
@@ -71,11 +72,11 @@ def router(folder: Path = FOLDER) -> APIRouter:
         """Send the picture that the settings name."""
         return _logo(core.settings.ui.logo)
 
-    for path in ("/", "/c/{chat_id}"):
-        routes.add_api_route(path, show)
-    routes.add_api_route(LOGO_PATH, logo)
+    for path in ("/", "/c/{chat_id}", "/operator"):
+        routes.add_api_route(path, public(show))
+    routes.add_api_route(LOGO_PATH, public(logo))
     for path in (f"{ASSETS}{{name}}", *(path for path in built if not path.startswith(ASSETS))):
-        routes.add_api_route(path, send)
+        routes.add_api_route(path, public(send))
     return routes
 
 
@@ -93,12 +94,13 @@ def files(folder: Path) -> dict[str, Built]:
     return found
 
 
-def _page(page: str, ui: Ui) -> Response:
+def _page(page: str, ui: Ui, auth_mode: str) -> Response:
     """Return the page with its name, its colour and a fresh nonce, which nothing may cache."""
     nonce = secrets.token_urlsafe(16)
     head = (
         f'<meta name="style-nonce" content="{nonce}">'
         f'<meta name="accent" content="{html.escape(ui.accent)}">'
+        f'<meta name="auth-mode" content="{auth_mode}">'
         f"<title>{html.escape(ui.name)}</title>"
     )
     text = page.replace(TITLE, head, 1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 ROWS_PER_STEP = 200
+SESSION_S = 86_400.0
+"""How long a session that is over stays, for looking at."""
 TOMBSTONE_S = 86_400.0
 """How long live lists can still learn that a chat was deleted."""
 TRANSIENT_S = 60.0

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Webhook
+from perdure.credentials import Credential
+from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Usage, Webhook
 from perdure.records import Figures, Overview, Tally, WorkerLoad
 from perdure.stores import refusals
 
@@ -30,6 +31,7 @@ CHAT = (
 WEBHOOK = (
     "id, request_id, user_id, type, created_at, attempts, due_at, delivered_at, failed_at, error"
 )
+CREDENTIAL = "id, kind, user_id, name, scopes, digest, created_at, expires_at, used_at, details"
 FEEDBACK = "id, user_id, request_id, trace_id, name, value, rationale, created_at"
 
 
@@ -195,6 +197,11 @@ def feedback(r: Row) -> Feedback:
     )
 
 
+def usage(r: Row) -> Usage:
+    """Make a sum of the columns user, agent, status, count, input and output tokens."""
+    return Usage(r[0], r[1], Status(r[2]), r[3], int(r[4]), int(r[5]))
+
+
 def webhook(r: Row) -> Webhook:
     """Make a webhook of the columns `WEBHOOK`."""
     return Webhook(
@@ -208,4 +215,36 @@ def webhook(r: Row) -> Webhook:
         delivered_at=r[7],
         failed_at=r[8],
         error=r[9],
+    )
+
+
+def credential(r: Row) -> Credential:
+    """Make a credential of the columns `CREDENTIAL`."""
+    return Credential(
+        id=r[0],
+        kind=r[1],
+        user_id=r[2],
+        name=r[3],
+        scopes=load(r[4]),
+        digest=r[5],
+        created_at=r[6],
+        expires_at=r[7],
+        used_at=r[8],
+        details=load(r[9]),
+    )
+
+
+def of_credential(one: Credential) -> tuple[Any, ...]:
+    """Return a credential as values of the columns `CREDENTIAL`."""
+    return (
+        one.id,
+        one.kind,
+        one.user_id,
+        one.name,
+        dump(one.scopes),
+        one.digest,
+        one.created_at,
+        one.expires_at,
+        one.used_at,
+        dump(one.details),
     )

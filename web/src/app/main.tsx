@@ -2,7 +2,8 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { setNonce } from "get-nonce";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { client } from "~/hooks/connected";
+import { Door } from "~/features/session";
+import { client, session } from "~/hooks/connected";
 import { currentRoute, onRoute } from "~/hooks/route";
 import "~/ui/tokens.css";
 import "~/ui/base.css";
@@ -19,7 +20,7 @@ brand();
 
 onRoute(() => client.show(currentRoute()));
 client.show(currentRoute());
-client.start();
+void session.begin(() => client.start());
 addEventListener("online", () => client.wake());
 addEventListener("offline", () => client.offline());
 addEventListener("pageshow", (event) => event.persisted && client.wake());
@@ -37,7 +38,9 @@ addEventListener("vite:preloadError", () => {
 createRoot(document.getElementById("root") as HTMLElement).render(
   <StrictMode>
     <QueryClientProvider client={queries}>
-      <App />
+      <Door>
+        <App />
+      </Door>
     </QueryClientProvider>
   </StrictMode>,
 );

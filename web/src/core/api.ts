@@ -20,6 +20,7 @@ export class CallError extends Error {
 
   /** Whether the same call may work by itself in a moment. */
   get passing(): boolean {
+    if (this.status === 401) return true; // once one has signed in again
     return this.status === 0 || this.status === 502 || this.status === 503 || this.status === 504;
   }
 }
@@ -134,6 +135,10 @@ export class Api {
   }
   me(): Promise<sent.Me> {
     return this.call("GET", "/api/me");
+  }
+  /** A call of the operator page. */
+  admin<T>(method: "GET" | "POST", path: string): Promise<T> {
+    return this.call(method, `/api/admin${path}`);
   }
 
   private async call<T>(

@@ -4,6 +4,7 @@ import type { Outgoing, Preferences } from "./types";
 
 const DRAFT = "perdure.draft.";
 const OUTGOING = "perdure.outgoing";
+const PERSON = "perdure.person";
 const PREFERENCES = "perdure.preferences";
 
 const DEFAULTS: Preferences = {
@@ -39,6 +40,23 @@ export function keepOutgoing(outgoing: readonly Outgoing[], settled?: string): v
   const others = loadOutgoing().filter(({ key }) => !own.has(key) && key !== settled);
   const all = [...others, ...outgoing];
   write(OUTGOING, all.length > 0 ? JSON.stringify(all) : null);
+}
+
+/** Remember whose words are kept here; those of somebody else are forgotten. */
+export function samePerson(user_id: string): void {
+  if ((read(PERSON) ?? user_id) !== user_id) forgetWords();
+  write(PERSON, user_id);
+}
+
+/** Forget what was written here and by whom; preferences stay. */
+export function forgetWords(): void {
+  try {
+    for (const key of Object.keys(localStorage)) {
+      if (key.startsWith(DRAFT) || key === OUTGOING || key === PERSON) write(key, null);
+    }
+  } catch {
+    // see below
+  }
 }
 
 function parsed<T>(text: string | null, otherwise: T): T {

@@ -114,7 +114,7 @@ test.each([
 test("an expired sign-in keeps the text", async () => {
   answer = refused(401, { code: "unauthenticated", detail: "Nobody is signed in." });
   await send();
-  expect(waiting()[0]).toMatchObject({ state: "failed", content: "Why?" });
+  expect(waiting()[0]).toMatchObject({ state: "waiting", content: "Why?" });
   expect(waiting()[0]?.problem).toContain("Sign in");
 });
 

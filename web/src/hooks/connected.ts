@@ -4,11 +4,19 @@ import { createActions } from "~/core/actions";
 import { Api } from "~/core/api";
 import { Client } from "~/core/client";
 import { openSocket, openStream } from "~/core/lines";
+import { Session } from "~/core/session";
 import { createState } from "~/core/state";
 import type { Chat } from "~/core/types";
 import { open } from "./route";
 
-export const api = new Api();
+export const session = new Session({
+  fetch: (...given) => globalThis.fetch(...given),
+  mode: document.querySelector<HTMLMetaElement>('meta[name="auth-mode"]')?.content ?? "none",
+  path: () => location.pathname,
+  go: (url) => location.assign(url),
+  marks: sessionStorage,
+});
+export const api = new Api(session.watched);
 export const store = createState();
 
 const endings = new Set<(chat: Chat) => void>();

@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from perdure.errors import Invalid
 from perdure.model import JSON
+from perdure.routers.body import refuse_deep
 from perdure.routers.shapes import storable
 from perdure.routers.v1 import items
 
@@ -100,6 +101,7 @@ class Wish(msgspec.Struct, frozen=True):
 async def read_json(request: Request) -> JSON:
     """Return a call's body; raises `Invalid`. Nothing at all is an empty object."""
     body = await request.body()
+    refuse_deep(body)
     try:
         value = msgspec.json.decode(body) if body.strip() else {}
         storable(value)

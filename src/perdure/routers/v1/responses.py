@@ -11,7 +11,7 @@ from perdure import model
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound, Unavailable
 from perdure.model import JSON, Status
-from perdure.routers.given import Key, Running, Who, known
+from perdure.routers.given import Asker, Key, Running, Who, known
 from perdure.routers.streams import refuse_draining
 from perdure.routers.v1 import following, params
 from perdure.routers.v1.creating import create
@@ -25,7 +25,7 @@ INTEGER = re.compile(r"-1|[0-9]{1,15}", re.ASCII)
 
 
 @router.post("/responses")
-async def create_response(core: Running, person: Who, key: Key, call: Request) -> Response:
+async def create_response(core: Running, person: Asker, key: Key, call: Request) -> Response:
     """Ask an agent: in the background or not, by events or whole."""
     wish = params.read(await params.read_json(call))
     row = (await create(core, person.user_id, wish, key)).request

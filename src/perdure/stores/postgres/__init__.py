@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure.model import JSON
+from perdure.stores.postgres.credentials import Credentials
 from perdure.stores.postgres.database import NOW, Access, Database
 from perdure.stores.postgres.migrations import applied, known, migrate
 from perdure.stores.postgres.outbox import Outbox
@@ -12,7 +13,7 @@ from perdure.stores.postgres.watching import Watching
 __all__ = ["Access", "PostgresStore", "look_at"]
 
 
-class PostgresStore(Retention, Outbox, Watching):
+class PostgresStore(Retention, Outbox, Watching, Credentials):
     """`ports.Store` on PostgreSQL 15 or newer; any number of processes may open it at once."""
 
     def __init__(self, access: Access) -> None:

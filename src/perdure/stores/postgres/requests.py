@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from perdure.events import Builder, Closing
 from perdure.fold import fold
-from perdure.model import JSON, Request, Status, new_id
+from perdure.model import JSON, Request, Status, Usage, new_id
 from perdure.ports import (
     Accepted,
     Append,
@@ -27,6 +27,13 @@ from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT_OF
 
 COPY_WAIT_MIN_S = 0.05
 """Least distance of two deliveries of one request, however many processes look for lost ones."""
+
+USAGE = (
+    "SELECT user_id, agent_id, status, count(*),"
+    " coalesce(sum((usage::json ->> 'input_tokens')::bigint), 0)::bigint,"
+    " coalesce(sum((usage::json ->> 'output_tokens')::bigint), 0)::bigint"
+    " FROM request WHERE created_at >= $1 GROUP BY user_id, agent_id, status ORDER BY 1, 2, 3"
+)
 
 
 class Requests(Appending):
@@ -256,7 +263,7 @@ class Requests(Appending):
 
     async def requests(
         self,
-        user_id: str,
+        user_id: str | None,
         *,
         status: Status | None = None,
         chat_id: str | None = None,
@@ -264,8 +271,9 @@ class Requests(Appending):
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
         created_at, request_id = places.read(cursor, 1) if cursor is not None else (None, None)
+        owner = "$1::text IS NULL" if user_id is None else "user_id = $1"
         found = await self.db.look(
-            f"SELECT {rows.REQUEST} FROM request WHERE user_id = $1"
+            f"SELECT {rows.REQUEST} FROM request WHERE {owner}"
             " AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR chat_id = $3)"
             " AND ($4::double precision IS NULL OR (created_at, id) < ($4, $5::text))"
             " ORDER BY created_at DESC, id DESC LIMIT $6",
@@ -280,6 +288,9 @@ class Requests(Appending):
         if len(found) <= limit:
             return page, None
         return page, places.write(page[-1].created_at, page[-1].id)
+
+    async def usage(self, since: float) -> list[Usage]:
+        return [rows.usage(row) for row in await self.db.look(USAGE, float(since))]
 
     async def positions(self) -> dict[str, int]:
         async def work(session: Session) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from perdure.model import JSON
-from perdure.stores.keeping import ROWS_PER_STEP, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
+from perdure.stores.keeping import ROWS_PER_STEP, SESSION_S, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
 from perdure.stores.postgres.branches import Branches
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.transitions import LOCK_CHAT, UNFINISHED
@@ -21,6 +21,7 @@ OLD_CHATS = (
 )
 TRANSIENT = f"SELECT chat_id AS id FROM request WHERE transient AND completed_at < {BEFORE}"
 WEBHOOKS = f"SELECT id FROM webhook WHERE created_at < {BEFORE} AND due_at IS NULL"
+SESSIONS = f"SELECT id FROM credential WHERE kind = 'session' AND expires_at < {BEFORE}"
 TOMBSTONES = f"SELECT id FROM chat WHERE deleted_at < {BEFORE}"
 
 Remove = Callable[[Session, list[str]], Awaitable[Any]]
@@ -40,6 +41,7 @@ class Retention(Branches):
                 "tombstones": await self._due(TOMBSTONES, TOMBSTONE_S),
                 "transient": await self._due(TRANSIENT, TRANSIENT_S),
                 "webhooks": await self._due(WEBHOOKS, WEBHOOK_S),
+                "sessions": await self._due(SESSIONS, SESSION_S),
             }
         return {
             "events": await self._step(OLD_EVENTS, events_s, self._remove_events),
@@ -48,6 +50,7 @@ class Retention(Branches):
             "tombstones": await self._step(TOMBSTONES, TOMBSTONE_S, self._remove_tombstones),
             "transient": await self._prune_chats(TRANSIENT, TRANSIENT_S),
             "webhooks": await self._step(WEBHOOKS, WEBHOOK_S, self._remove_webhooks),
+            "sessions": await self._step(SESSIONS, SESSION_S, self._remove_sessions),
         }
 
     async def _due(self, found: str, age_s: float) -> int:
@@ -101,3 +104,6 @@ class Retention(Branches):
 
     async def _remove_webhooks(self, session: Session, webhook_ids: list[str]) -> None:
         await session.all("DELETE FROM webhook WHERE id = ANY($1)", webhook_ids)
+
+    async def _remove_sessions(self, session: Session, session_ids: list[str]) -> None:
+        await session.all("DELETE FROM credential WHERE id = ANY($1)", session_ids)

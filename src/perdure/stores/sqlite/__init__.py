@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 
 from perdure.model import JSON
+from perdure.stores.sqlite.credentials import Credentials
 from perdure.stores.sqlite.database import Database
 from perdure.stores.sqlite.log import Log
 from perdure.stores.sqlite.migrations import migrate
@@ -19,7 +20,7 @@ from perdure.stores.sqlite.watching import Watching
 __all__ = ["SqliteStore"]
 
 
-class SqliteStore(Requests, Retention, Outbox, Watching):
+class SqliteStore(Requests, Retention, Outbox, Watching, Credentials):
     """`ports.Store` on one SQLite file, which this process owns while it is open.
 
     Args:

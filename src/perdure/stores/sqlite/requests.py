@@ -10,7 +10,7 @@ import apsw
 from perdure.errors import Gone
 from perdure.events import Builder, Closing, rebuild
 from perdure.fold import fold
-from perdure.model import JSON, Request, Status, new_id
+from perdure.model import JSON, Request, Status, Usage, new_id
 from perdure.ports import (
     Accepted,
     Append,
@@ -26,6 +26,13 @@ from perdure.stores.sqlite.acceptance import AcceptWork
 from perdure.stores.sqlite.admission import Admission
 from perdure.stores.sqlite.database import translate
 from perdure.stores.sqlite.transitions import Transitions
+
+USAGE = (
+    "SELECT user_id, agent_id, status, count(*),"
+    " coalesce(sum(json_extract(usage, '$.input_tokens')), 0),"
+    " coalesce(sum(json_extract(usage, '$.output_tokens')), 0)"
+    " FROM request WHERE created_at >= ? GROUP BY user_id, agent_id, status ORDER BY 1, 2, 3"
+)
 
 
 class Requests(Transitions):
@@ -258,16 +265,16 @@ class Requests(Transitions):
 
     async def requests(
         self,
-        user_id: str,
+        user_id: str | None,
         *,
         status: Status | None = None,
         chat_id: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> tuple[list[Request], str | None]:
-        where = "user_id = ?"
-        values: list[str | float] = [user_id]
-        for column, value in (("status", status), ("chat_id", chat_id)):
+        where = "1"
+        values: list[str | float] = []
+        for column, value in (("user_id", user_id), ("status", status), ("chat_id", chat_id)):
             if value is not None:
                 where += f" AND {column} = ?"
                 values.append(str(value))
@@ -284,6 +291,9 @@ class Requests(Transitions):
         if len(found) <= limit:
             return page, None
         return page, cursors.write(page[-1].created_at, page[-1].id)
+
+    async def usage(self, since: float) -> list[Usage]:
+        return [rows.usage(row) for row in self.db.look(USAGE, since)]
 
     async def positions(self) -> dict[str, int]:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from perdure.model import JSON
-from perdure.stores.keeping import ROWS_PER_STEP, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
+from perdure.stores.keeping import ROWS_PER_STEP, SESSION_S, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
 from perdure.stores.sqlite.branches import Branches
 
 OLD_EVENTS = "SELECT id FROM request WHERE completed_at < ? AND events_pruned = 0"
@@ -18,6 +18,7 @@ OLD_CHATS = (
     "SELECT id FROM chat WHERE updated_at < ? AND deleted_at IS NULL AND NOT EXISTS"
     " (SELECT 1 FROM request r WHERE r.chat_id = chat.id AND r.status IN ('queued', 'streaming'))"
 )
+OVER = "SELECT id FROM credential WHERE kind = 'session' AND expires_at < ?"
 TOMBSTONES = "SELECT id FROM chat WHERE deleted_at < ?"
 
 
@@ -41,6 +42,7 @@ def _old(ages: Mapping[str, float]) -> dict[str, tuple[str, float]]:
             ("tombstones", TOMBSTONES, TOMBSTONE_S),
             ("transient", OLD_TRANSIENT, TRANSIENT_S),
             ("webhooks", OLD_WEBHOOKS, WEBHOOK_S),
+            ("sessions", OVER, SESSION_S),
         )
     }
 
@@ -64,6 +66,7 @@ class Retention(Branches):
             "tombstones": self._remove_tombstone,
             "transient": self._remove_transient,
             "webhooks": self._remove_webhook,
+            "sessions": self._remove_session,
         }
         return {
             noun: await self._step(found, before, remove[noun]) if before else 0
@@ -105,3 +108,6 @@ class Retention(Branches):
 
     def _remove_webhook(self, webhook_id: str) -> None:
         self.db.all("DELETE FROM webhook WHERE id = ?", webhook_id)
+
+    def _remove_session(self, session_id: str) -> None:
+        self.db.all("DELETE FROM credential WHERE id = ?", session_id)

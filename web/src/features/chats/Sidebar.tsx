@@ -1,5 +1,6 @@
 import { type KeyboardEvent, useEffect, useRef, useState } from "react";
-import { useChatSearch, useConfig, useMe, useRoute } from "~/hooks";
+import { operate, useChatSearch, useConfig, useMe, useRoute } from "~/hooks";
+import { session } from "~/hooks/session";
 import { Button, IconButton } from "~/ui/Button";
 import { Icon } from "~/ui/icons";
 import { Menu, MenuItem } from "~/ui/Menu";
@@ -111,12 +112,22 @@ function Footer({ onSettings, onHelp, onArchived }: FooterProps) {
         <MenuItem icon="archive" onSelect={onArchived}>
           Archived chats
         </MenuItem>
+        {me?.admin && (
+          <MenuItem icon="info" onSelect={operate}>
+            Operator page
+          </MenuItem>
+        )}
         <MenuItem icon="help" hint="?" onSelect={onHelp}>
           Keyboard shortcuts
         </MenuItem>
         <MenuItem icon="external" onSelect={() => window.open("/docs", "_blank", "noopener")}>
           API documentation
         </MenuItem>
+        {session.ours && (
+          <MenuItem icon="close" onSelect={() => void session.signOut()}>
+            Sign out
+          </MenuItem>
+        )}
       </Menu>
     </footer>
   );
