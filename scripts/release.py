@@ -16,26 +16,24 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main(target: Path) -> None:
-    """Put both files into a folder."""
+def build(tree: Path, target: Path) -> tuple[Path, Path]:
+    """Build both from a tree, put them into a folder, and return their paths."""
     target.mkdir(parents=True, exist_ok=True)
+    archive = _built(tree, "sdist", target)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        archive = _built(ROOT, "sdist", folder / "sdist")
         with tarfile.open(archive) as packed:
-            packed.extractall(folder / "tree", filter="data")
-        (tree,) = (folder / "tree").iterdir()
-        wheel = _built(tree, "wheel", folder / "wheel")
-        for made in (archive, wheel):
-            print(shutil.copy(made, target))
+            packed.extractall(name, filter="data")
+        (unpacked,) = Path(name).iterdir()
+        return archive, _built(unpacked, "wheel", target)
 
 
-def _built(tree: Path, kind: str, folder: Path) -> Path:
-    command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", str(folder)]
-    subprocess.run(command, cwd=tree, check=True, stdout=subprocess.DEVNULL)
-    (made,) = [path for path in folder.iterdir() if path.suffix in {".gz", ".whl"}]
-    return made
+def _built(tree: Path, kind: str, target: Path) -> Path:
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", kind, "-d", name]
+        subprocess.run(command, cwd=tree, check=True, stdout=subprocess.DEVNULL)
+        (made,) = (path for path in Path(name).iterdir() if path.suffix in {".gz", ".whl"})
+        return Path(shutil.copy(made, target))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "dist")
+    print(*build(ROOT, ROOT / "dist"), sep="\n")

@@ -1,7 +1,8 @@
 """Take a picture of every screen and state of the chat page: `python -m scripts.screens FOLDER`.
 
 For people to look at; light and dark, desktop and phone. Needs `make setup`. Further words are
-parts of the names of the screens that are wanted.
+parts of the names of the screens that are wanted. `python -m scripts.screens --readme` takes those
+that the README shows.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests.e2e.person import Person
 from tests.e2e.screens import SCREENS, THEMES
 from tests.world.world import World
 
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "img"
 AGENT = {
     "attempts_max": 1,
     "recovery": "fail",
@@ -28,6 +31,13 @@ AGENT = {
     "description": "Answers about the sea.",
     "examples": ["Why are there two tides a day?", "How deep is the sea?"],
 }
+
+PICTURES = {
+    "chat.png": ("finished", "light"),
+    "operator.png": ("operator", "dark"),
+    "phone.png": ("phone running", "light"),
+}
+"""What the README shows, in `docs/img`."""
 
 
 async def main(folder: Path, wanted: list[str]) -> None:
@@ -66,5 +76,16 @@ async def take(folder: Path, name: str, browser: Browser, world: World) -> None:
         await alice.forgets()
 
 
-if __name__ == "__main__":
+async def readme() -> None:
+    """Take the pictures of the README."""
+    with tempfile.TemporaryDirectory() as name:
+        taken = Path(name)
+        await main(taken, [screen for screen, _ in PICTURES.values()])
+        for picture, (screen, theme) in PICTURES.items():
+            shutil.copy(taken / f"{screen.replace(' ', '-')}-{theme}.png", IMAGES / picture)
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--readme"]:
+    asyncio.run(readme())
+elif __name__ == "__main__":
     asyncio.run(main(Path(sys.argv[1] if len(sys.argv) > 1 else "screens"), sys.argv[2:]))

@@ -184,6 +184,18 @@ async def drawer(alice: Person, tab: Tab) -> None:
     await expect(tab.page.get_by_role("dialog")).to_be_visible()
 
 
+async def operator(alice: Person, tab: Tab) -> None:
+    """Show a failure, an answer in the middle, and what waits behind it."""
+    await failed(alice, tab)
+    await tab.begins_a_new_chat()
+    alice.agree("Running", chunks=2000, rate=10)
+    await tab.asks("Running")
+    await tab.sees(20)
+    await tab.page.goto(f"{tab.url}/operator")
+    await expect(tab.page.get_by_role("button", name="Stop resp_")).to_be_visible()
+    await expect(tab.page.get_by_label("Why answers failed, table")).to_be_visible()
+
+
 SCREENS: dict[str, Screen] = {
     "welcome": Screen(welcome),
     "settings": Screen(settings, after="welcome"),
@@ -202,6 +214,8 @@ SCREENS: dict[str, Screen] = {
     "unsent": Screen(unsent),
     "sidebar": Screen(sidebar),
     "missing": Screen(missing),
+    "operator": Screen(operator),
+    "phone operator": Screen(operator, PHONE),
     "phone welcome": Screen(welcome, PHONE),
     "phone running": Screen(running, PHONE),
     "phone finished": Screen(finished, PHONE),

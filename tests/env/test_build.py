@@ -1,52 +1,141 @@
-"""Building Perdure: the chat page is in what is published, and a missing Node is named."""
+"""Building Perdure: what is published works in an empty environment, typed, with the page in it."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
-import tarfile
+import tomllib
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from scripts import web
+from scripts import release, web
+from scripts.prepare import environment as tool_environment
+from tests.world.server import environment, free_port
 
 ROOT = Path(__file__).parent.parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+UV = Path(sys.executable).with_name("uv")
+
+CONSUMER = """
+from collections.abc import AsyncIterator
+import fastapi
+import perdure
+
+async def support(messages: list[dict[str, str]], context: object) -> AsyncIterator[str]:
+    yield "text"
+
+app: fastapi.FastAPI = perdure.create_app({"support": support})
+"""
 
 
-@pytest.fixture
-def released(tmp_path):
-    """A source distribution, unpacked: what a user without Node builds a wheel from."""
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """The source distribution and the wheel from it, built without `web/` and so without Node."""
     assert web.is_built(), "the chat page is not built: make setup"
-    tree = tmp_path / "tree"
-    for name in ("src", "docs", "scripts", "pyproject.toml", "README.md", "LICENSE"):
-        source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(source, tree / name)
-    shutil.copy(ROOT / "CHANGELOG.md", tree / "CHANGELOG.md")
-    build(tree, "sdist")
-    (archive,) = (tree / "dist").glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(tmp_path / "released", filter="data")
-    (unpacked,) = (tmp_path / "released").iterdir()
-    return unpacked
+    tree = tmp_path_factory.mktemp("tree")
+    for name in ("src", "docs", "scripts"):
+        shutil.copytree(ROOT / name, tree / name)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, tree / name)
+    return release.build(tree, tmp_path_factory.mktemp("dist"))
 
 
-def build(tree, target):
-    command = [sys.executable, "-m", "hatchling", "build", "-t", target]
-    subprocess.run(command, cwd=tree, check=True, capture_output=True, timeout=50)
+@pytest.fixture(scope="module")
+def python(released, tmp_path_factory):
+    """The interpreter of an empty environment into which the wheel was installed, and no more."""
+    made = tmp_path_factory.mktemp("empty") / "venv"
+    pins = ROOT / "requirements" / "runtime.txt"
+    for command in (
+        ["venv", "--quiet", "--python", sys.executable, str(made)],
+        ["pip", "install", "--quiet", "--python", str(made), "-c", str(pins), str(released[1])],
+    ):
+        env = tool_environment()
+        subprocess.run([UV, *command], env=env, check=True, capture_output=True, timeout=100)
+    return made / "bin" / "python"
+
+
+def run(command, **more):
+    options = {"env": environment(), "capture_output": True, "text": True, "timeout": 50, **more}
+    done = subprocess.run([str(word) for word in command], check=False, **options)
+    return done.returncode, done.stdout + done.stderr
 
 
 def test_a_wheel_from_a_source_distribution_has_the_page_and_needs_no_node(released):
-    assert not (released / "web").exists()
-    build(released, "wheel")
-    (wheel,) = (released / "dist").glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
+    names = set(zipfile.ZipFile(released[1]).namelist())
     assert "perdure/static/index.html" in names
     assert "perdure/stores/redis/scripts/commit.lua" in names
     assert {name for name in names if name.startswith("perdure/static/assets/")}
+    assert {"perdure/py.typed", "perdure/docs/README.md", "perdure/docs/metrics.md"} <= names
     assert not [name for name in names if "node_modules" in name]
+
+
+@pytest.mark.timeout(200)
+def test_what_was_built_runs_in_an_empty_environment(python, tmp_path):
+    """As `pipx` and `uvx` install it: one command, no extra, no checkout."""
+    perdure = python.with_name("perdure")
+    assert run([perdure, "--version"]) == (0, f"perdure {PROJECT['version']}\n")
+    port = free_port()
+    command = [perdure, "serve", "--port", str(port), "--data-dir", str(tmp_path)]
+    server = subprocess.Popen(
+        command, env=environment(), cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stdout is not None
+        assert "Perdure is at" in server.stdout.readline()
+        url = f"http://127.0.0.1:{port}"
+        code, said = run([perdure, "ask", "What is a lease?", "--url", url])
+        assert (code, "lease" in said.lower()) == (0, True), said
+        code, said = run(
+            [python, "-c", f"import urllib.request as u; print(u.urlopen('{url}').read())"]
+        )
+        assert "/assets/" in said, "the chat page is served"
+    finally:
+        server.terminate()
+        server.communicate(timeout=20)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(200)
+def test_types_reach_who_builds_on_it(python, tmp_path):
+    """Guard: `py.typed`; without it the second file would pass as well."""
+    good, bad = tmp_path / "good.py", tmp_path / "bad.py"
+    good.write_text(CONSUMER)
+    bad.write_text(CONSUMER.replace('{"support": support}', "support=1"))
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--python-executable", python]
+    options = [*mypy, "--config-file", "", "--cache-dir", tmp_path / "cache"]
+    code, said = run([*options, good], cwd=tmp_path, timeout=100)
+    assert code == 0, said
+    code, said = run([*options, bad], cwd=tmp_path, timeout=100)
+    assert (code, "call-arg" in said) == (1, True), said
+
+
+def test_the_version_stands_in_one_place():
+    """All else asks the installed package; the changelog has a heading to release under."""
+    assert version("perdure") == PROJECT["version"]
+    literal = re.compile(rf"\b{re.escape(PROJECT['version'])}\b")
+    sources = [*(ROOT / "src").rglob("*.py"), ROOT / "web" / "package.json"]
+    assert not [path for path in sources if literal.search(path.read_text("utf-8"))]
+    assert re.search(r"^## \[(Unreleased|\d)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.soak
+def test_what_is_in_a_release_is_told_as_cyclonedx(tmp_path):
+    """`make sbom`: every pin of the runtime, and Perdure itself."""
+    told = tmp_path / "sbom.json"
+    recipe = re.search(r"cyclonedx-py (.*)", (ROOT / "Makefile").read_text())
+    assert recipe is not None
+    words = recipe.group(1).replace("dist/sbom.json", str(told)).split()
+    code, said = run([Path(sys.executable).with_name("cyclonedx-py"), *words], cwd=ROOT)
+    assert code == 0, said
+    sbom = json.loads(told.read_text())
+    pins = (ROOT / "requirements" / "runtime.txt").read_text()
+    pinned = set(re.findall(r"^([a-z0-9][^\s=\[]*)==", pins, re.MULTILINE))
+    assert pinned <= {one["name"] for one in sbom["components"]}
+    assert sbom["metadata"]["component"]["version"] == PROJECT["version"]
 
 
 def test_a_missing_node_is_named_with_what_installs_it(tmp_path):

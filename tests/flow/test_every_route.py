@@ -21,6 +21,7 @@ FRAMEWORK = {"/openapi.json"}
 PUBLIC = {
     "/",
     "/c/{chat_id}",
+    "/operator",
     "/logo",
     "/assets/{name}",
     "/healthz",

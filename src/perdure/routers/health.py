@@ -32,6 +32,8 @@ class Health(BaseModel):
 class Part(BaseModel):
     """Something that answers can do without for a while."""
 
+    model_config = shapes.example(ok=False, why="the broker cannot be reached")
+
     ok: bool
     why: str | None = Field(description="What is wrong with it, if anything is known.")
 
@@ -74,7 +76,9 @@ async def readyz(core: Running) -> Response:
 
 @router.get("/metrics", operation_id="getMetrics", response_class=_Metrics)
 @public
-async def metrics(core: Running, accept: Annotated[str, Header()] = "") -> Response:
+async def metrics(
+    core: Running, accept: Annotated[str, Header(description="The format that is wanted.")] = ""
+) -> Response:
     """Give the figures in Prometheus's text format; those of the store while it answers."""
     try:
         figures = await core.store.figures()

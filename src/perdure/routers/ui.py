@@ -72,7 +72,7 @@ def router(folder: Path = FOLDER) -> APIRouter:
         """Send the picture that the settings name."""
         return _logo(core.settings.ui.logo)
 
-    for path in ("/", "/c/{chat_id}"):
+    for path in ("/", "/c/{chat_id}", "/operator"):
         routes.add_api_route(path, public(show))
     routes.add_api_route(LOGO_PATH, public(logo))
     for path in (f"{ASSETS}{{name}}", *(path for path in built if not path.startswith(ASSETS))):

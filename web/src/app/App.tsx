@@ -1,6 +1,6 @@
 import { lazy, Suspense, useEffect, useState } from "react";
 import { Conversation } from "~/features/chat";
-import { actions, useConfig, usePreferences, useRoute } from "~/hooks";
+import { actions, useConfig, useOperating, usePreferences, useRoute } from "~/hooks";
 import { client } from "~/hooks/connected";
 import { TooltipProvider } from "~/ui/Tooltip";
 import { applyTheme } from "~/ui/theme";
@@ -10,6 +10,7 @@ import { useAttention } from "./useAttention";
 import { useShortcuts } from "./useShortcuts";
 
 const SettingsDialog = lazy(() => import("~/features/settings"));
+const Operator = lazy(() => import("~/features/operator"));
 const HelpSheet = lazy(() => import("~/features/help"));
 
 type Sheet = "settings" | "help" | null;
@@ -17,6 +18,7 @@ type Sheet = "settings" | "help" | null;
 /** The whole page. */
 export function App() {
   const { chatId } = useRoute();
+  const operating = useOperating();
   const [sheet, show] = useState<Sheet>(null);
   useTheme();
   useKeepalive();
@@ -26,7 +28,13 @@ export function App() {
   return (
     <TooltipProvider>
       <Shell sought={sought} onSettings={() => show("settings")} onHelp={() => show("help")}>
-        <Conversation key={chatId ?? "new"} chatId={chatId} />
+        {operating ? (
+          <Suspense>
+            <Operator />
+          </Suspense>
+        ) : (
+          <Conversation key={chatId ?? "new"} chatId={chatId} />
+        )}
       </Shell>
       <Suspense>
         {sheet === "settings" && <SettingsDialog onClose={() => show(null)} />}

@@ -1,6 +1,6 @@
 import { type ReactNode, useEffect, useState } from "react";
 import { Sidebar } from "~/features/chats/Sidebar";
-import { useChat, useConfig, useRoute } from "~/hooks";
+import { useChat, useConfig, useOperating, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { join } from "~/ui/join";
 import { ConnectionSign } from "./ConnectionSign";
@@ -22,8 +22,9 @@ export function Shell({ sought, children, ...rest }: ShellProps) {
   const [collapsed, collapse] = useState(false);
   const [drawn, draw] = useState(false);
   const { chatId } = useRoute();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: another chat closes the drawer
-  useEffect(() => draw(false), [chatId]);
+  const operating = useOperating();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another page closes the drawer
+  useEffect(() => draw(false), [chatId, operating]);
   const shown = wide && !collapsed;
   useEffect(() => {
     if (sought === 0) return;

@@ -141,6 +141,10 @@ export class Api {
   me(): Promise<sent.Me> {
     return this.call("GET", "/api/me");
   }
+  /** A call of the operator page. */
+  admin<T>(method: "GET" | "POST", path: string): Promise<T> {
+    return this.call(method, `/api/admin${path}`);
+  }
 
   private async call<T>(
     method: string,

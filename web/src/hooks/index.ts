@@ -4,7 +4,7 @@ export { useConnection, useDraft, useNotices, usePreferences } from "./browser";
 export { useChat, useTranscript } from "./chat";
 export { useChatList, useChatSearch } from "./chats";
 export { actions, store } from "./connected";
-export { useRoute } from "./route";
+export { operate, useOperating, useRoute } from "./route";
 export {
   useAgents,
   useConfig,

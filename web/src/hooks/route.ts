@@ -1,8 +1,9 @@
-/** Two routes: `/` is the new chat, `/c/<id>` a chat. */
+/** Three routes: `/` is the new chat, `/c/<id>` a chat, `/operator` the operator page. */
 
 import { useSyncExternalStore } from "react";
 
 const CHAT = /^\/c\/([\w-]{1,128})\/?$/;
+const OPERATOR = "/operator";
 const listeners = new Set<() => void>();
 
 export function routeOf(path: string): string | null {
@@ -15,10 +16,22 @@ export function currentRoute(): string | null {
 
 /** Go to a chat, or to the new one. */
 export function open(chat_id: string | null): void {
-  if (chat_id !== currentRoute()) {
-    history.pushState(null, "", chat_id === null ? "/" : `/c/${chat_id}`);
-  }
+  go(chat_id === null ? "/" : `/c/${chat_id}`);
+}
+
+/** Go to the operator page. */
+export function operate(): void {
+  go(OPERATOR);
+}
+
+function go(path: string): void {
+  if (path !== location.pathname) history.pushState(null, "", path);
   for (const listener of listeners) listener();
+}
+
+/** Whether the operator page is shown. */
+export function useOperating(): boolean {
+  return useSyncExternalStore(onRoute, () => location.pathname === OPERATOR);
 }
 
 /** Call `listener` after each change of the address; returns what ends that. */

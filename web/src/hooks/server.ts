@@ -28,7 +28,7 @@ export function useConfig(): Config | null {
 }
 
 /** Who the server takes one for. */
-export function useMe(): { user_id: string; display: string } | null {
+export function useMe(): { user_id: string; display: string; admin: boolean } | null {
   const { data } = useQuery({ queryKey: ["me"], queryFn: () => api.me(), ...FOR_EVER });
   return data ?? null;
 }

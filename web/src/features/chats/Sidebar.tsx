@@ -1,5 +1,5 @@
 import { type KeyboardEvent, useEffect, useRef, useState } from "react";
-import { useChatSearch, useConfig, useMe, useRoute } from "~/hooks";
+import { operate, useChatSearch, useConfig, useMe, useRoute } from "~/hooks";
 import { session } from "~/hooks/session";
 import { Button, IconButton } from "~/ui/Button";
 import { Icon } from "~/ui/icons";
@@ -112,6 +112,11 @@ function Footer({ onSettings, onHelp, onArchived }: FooterProps) {
         <MenuItem icon="archive" onSelect={onArchived}>
           Archived chats
         </MenuItem>
+        {me?.admin && (
+          <MenuItem icon="info" onSelect={operate}>
+            Operator page
+          </MenuItem>
+        )}
         <MenuItem icon="help" hint="?" onSelect={onHelp}>
           Keyboard shortcuts
         </MenuItem>

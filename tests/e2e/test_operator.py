@@ -1,0 +1,61 @@
+"""The operator page: who looks after the server sees how it stands, and stops and repeats."""
+
+import pytest
+from playwright.async_api import expect
+
+from tests.e2e.screens import operator
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+WORLD = {"agent": {"attempts_max": 1, "recovery": "fail"}}
+
+
+async def test_an_operator_sees_what_happens_and_stops_an_answer(alice):
+    """The page is reached by the menu, follows by itself, and acts on anybody's request."""
+    tab = await alice.tab()
+    await operator(alice, tab)
+    page = tab.page
+    await page.goto(tab.url)
+    await tab.clicks("More")
+    await page.get_by_role("menuitem", name="Operator page").click()
+    await expect(page).to_have_url(f"{tab.url}/operator")
+    await expect(page.get_by_role("heading", name="Operator page")).to_be_visible()
+    now = page.get_by_role("region", name="Now")
+    await expect(now).to_contain_text("Being answered1")
+    reasons = page.get_by_role("region", name="Why answers failed", exact=True)
+    await expect(reasons).to_contain_text("upstream_error")
+    workers = page.get_by_role("region", name="Workers", exact=True)
+    await expect(workers).to_contain_text("worker-")
+    await page.get_by_role("button", name="Stop resp_").click()
+    await expect(now).to_contain_text("Being answered0")
+    requests = page.get_by_role("region", name="Requests", exact=True)
+    await expect(requests.locator("[data-status=cancelled]")).to_be_visible()
+    plot = page.get_by_role("img", name="failed: 1")
+    await expect(plot).to_be_visible()
+
+
+async def test_an_operator_lets_a_failed_question_be_answered_again(alice):
+    tab = await alice.tab()
+    await operator(alice, tab)
+    page = tab.page
+    await page.get_by_label("State").select_option("failed")
+    requests = page.get_by_role("region", name="Requests", exact=True)
+    retry = requests.get_by_role("button", name="Retry resp_")
+    await expect(retry).to_have_count(1)
+    await expect(requests.locator("[data-status=failed]")).to_contain_text("upstream_error")
+    await retry.click()
+    await expect(requests.locator("[data-status=failed]")).to_have_count(2)
+
+
+async def test_the_page_is_loaded_only_by_who_opens_it(alice):
+    """Guard: it is a chunk of its own, so that nobody else pays for it."""
+    tab = await alice.tab()
+    loaded = []
+    tab.page.on("request", lambda request: loaded.append(request.url))
+    await tab.opens()
+    await expect(tab.composer).to_be_visible()
+    await tab.page.wait_for_load_state("networkidle")
+    before = {url for url in loaded if "/assets/" in url}
+    await tab.page.goto(f"{tab.url}/operator")
+    await expect(tab.page.get_by_role("heading", name="Operator page")).to_be_visible()
+    more = {url for url in loaded if "/assets/" in url} - before
+    assert [url for url in more if url.endswith(".js")], "its code came with the first page"
