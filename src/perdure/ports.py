@@ -7,7 +7,7 @@ Each promise here is an executable suite in `tests/contract`, which every adapte
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -18,7 +18,6 @@ from perdure.records import (
     Accepted,
     AcceptLimits,
     Append,
-    Call,
     Claim,
     Figures,
     IfBusy,

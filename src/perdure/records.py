@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
-from perdure.deltas import Delta
 from perdure.model import JSON, Message, Request
 
 IfBusy = Literal["queue", "reject", "interrupt"]

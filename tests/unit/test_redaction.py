@@ -5,13 +5,12 @@ import logging
 
 import pytest
 
-from perdure import credentials
 from perdure.cli import checking
 from perdure.logs import TextLines
 from perdure.redaction import redacted
 from perdure.settings import Settings, Webhooks
 
-_, TOKEN = credentials.new("token", "ann", "x", ["read"])
+TOKEN = "perdure_tok_0123456789abcdef01234567_" + "Q2x-9" * 8 + "abc"
 
 
 @pytest.mark.parametrize(

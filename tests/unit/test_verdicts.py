@@ -6,7 +6,7 @@ import asyncio
 
 from perdure.errors import Unavailable
 from perdure.model import Feedback
-from perdure.records import Trace
+from perdure.tracker import Trace
 from perdure.verdicts import Verdicts
 
 
