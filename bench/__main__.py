@@ -1,4 +1,4 @@
-"""`python -m bench`: measure the figures of the embedded shape and print how far they are met."""
+"""`python -m bench`: measure the figures of a shape and print how far they are met."""
 
 import argparse
 import functools
@@ -6,12 +6,13 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable, Mapping
 
 from rich.console import Console
 
 from bench import servers
 from bench.build import CannotBuild, build
-from bench.figures import FIGURES
+from bench.figures import CLUSTER, FIGURES
 from bench.lab import Lab
 from bench.outcome import Outcome
 from bench.plot import draw
@@ -39,30 +40,39 @@ def main() -> int:
         say = functools.partial(console.print, markup=False, style="dim")
         patience = Patience(PATIENCE_QUICK_S if options.quick else PATIENCE_FULL_S)
         lab = Lab(programs, source, options.quick, options.standin, say, patience=patience)
-        outcomes = _measure(lab, options.only, console)
+        outcomes = _measure(lab, CLUSTER if options.cluster else FIGURES, options.only, console)
     mode = "quick" if options.quick else "full"
-    show(outcomes, console)
+    shape = "many machines" if options.cluster else "embedded shape"
+    show(outcomes, console, shape)
     if not options.standin:
-        title = keep(outcomes, lab, mode)
+        title = keep(outcomes, lab, f"{shape}, {mode}" if options.cluster else mode)
         console.print("Kept in bench/results/runs.jsonl")
-        if not options.only:
+        if not options.only and options.cluster:
+            (RESULTS / "cluster.md").write_text("\n".join(markdown(outcomes, title)) + "\n")
+            console.print("and as a table in cluster.md")
+        elif not options.only:
             (RESULTS / "latest.md").write_text("\n".join(markdown(outcomes, title)) + "\n")
             draw(outcomes, lab.runs, title, RESULTS / "latest.png")
             console.print("and as a table and a picture in latest.md and latest.png")
     return 0 if outcomes and all(outcome.met for outcome in outcomes) else 1
 
 
-def _measure(lab: Lab, only: list[str], console: Console) -> list[Outcome]:
+def _measure(
+    lab: Lab,
+    figures: Mapping[str, Callable[[Lab], list[Outcome]]],
+    only: list[str],
+    console: Console,
+) -> list[Outcome]:
     began = time.monotonic()
     outcomes: list[Outcome] = []
-    for name in only or FIGURES:
+    for name in only or figures:
         spent_s = time.monotonic() - began
         if spent_s > (QUICK_S if lab.quick else FULL_S):
             console.print(f"[yellow]{name} left out: {spent_s:.0f} s are over[/]")
             continue
-        console.print(f"[bold]{name}[/] {(FIGURES[name].__doc__ or '').partition(': ')[2]}")
+        console.print(f"[bold]{name}[/] {(figures[name].__doc__ or '').partition(': ')[2]}")
         try:
-            outcomes += FIGURES[name](lab)
+            outcomes += figures[name](lab)
         except Exception as trouble:  # noqa: BLE001 - one broken figure must not hide the others
             console.print(traceback.format_exc(), markup=False)
             outcomes.append(Outcome(name, "could not be measured", "", 0.0, [], note=str(trouble)))
@@ -73,6 +83,7 @@ def _measure(lab: Lab, only: list[str], console: Console) -> list[Outcome]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one short run of each")
+    parser.add_argument("--cluster", action="store_true", help="the figures of many machines")
     parser.add_argument("--only", type=_figures, default=[], help="a list such as F1,F3")
     parser.add_argument(
         "--exact", action="store_true", help="the upstream writes each chunk at its own instant"
@@ -80,14 +91,18 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--standin", action="store_true", help="check the benchmark with a stand-in product"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := set(options.only) - set(CLUSTER if options.cluster else FIGURES):
+        parser.error(f"not a figure of this shape: {', '.join(sorted(unknown))}")
+    return options
 
 
 def _figures(text: str) -> list[str]:
     names = [name.strip().upper() for name in text.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in FIGURES]:
+    known = [*FIGURES, *CLUSTER]
+    if unknown := [name for name in names if name not in known]:
         raise argparse.ArgumentTypeError(
-            f"unknown: {', '.join(unknown)}; known: {', '.join(FIGURES)}"
+            f"unknown: {', '.join(unknown)}; known: {', '.join(known)}"
         )
     return names
 

@@ -55,9 +55,9 @@ def _remark(outcome: Outcome) -> str:
     )
 
 
-def show(outcomes: list[Outcome], console: Console) -> None:
+def show(outcomes: list[Outcome], console: Console, shape: str) -> None:
     """Print the table and what it needs to be read."""
-    table = Table(title="Perdure, embedded shape")
+    table = Table(title=f"Perdure, {shape}")
     for name in COLUMNS:
         table.add_column(name, justify="right" if name in {"goal", "ratio"} else "left")
     for outcome in outcomes:

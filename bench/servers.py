@@ -18,7 +18,7 @@ from typing import Any, Literal
 from bench.build import BUILD, FOLDER, Programs
 
 ROOT = FOLDER.parent
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 8.0
 CALL_TIMEOUT_S = 40.0
 LOG_BYTES_SHOWN = 3000
@@ -132,7 +132,7 @@ def upstream(programs: Programs, *, exact: bool = False) -> Iterator[Upstream]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True)
     server = Upstream("upstream", "proxy", process, port)
     try:
-        _wait_until_ready(server, "/stats", None)
+        wait_until_ready(server, "/stats", None)
         yield server
     finally:
         server.kill()
@@ -162,8 +162,8 @@ def product(source: Upstream, folder: Path) -> Iterator[Server]:
     command = [sys.executable, "-m", "perdure", "serve", "--port", str(port)]
     command += ["--data-dir", str(folder), "--upstream", source.url, "--model", "fake-r50-c500"]
     environment = limits | {"PERDURE_LOG_LEVEL": "warning"}
-    with _started("perdure", "background", command, environment, port, folder) as server:
-        _wait_until_ready(server, "/readyz", folder / "server.log")
+    with started("perdure", "background", command, environment, port, folder) as server:
+        wait_until_ready(server, "/readyz", folder / "server.log")
         try:
             yield server
         finally:
@@ -178,16 +178,17 @@ def _uvicorn(name: str, kind: Kind, app: str, environment: dict[str, str]) -> It
     command += ["--backlog", "4096", "--timeout-graceful-shutdown", "1"]
     with (
         scratch() as folder,
-        _started(name, kind, command, environment, port, folder) as server,
+        started(name, kind, command, environment, port, folder) as server,
     ):
-        _wait_until_ready(server, None, folder / "server.log")
+        wait_until_ready(server, None, folder / "server.log")
         yield server
 
 
 @contextlib.contextmanager
-def _started(
+def started(
     name: str, kind: Kind, command: list[str], environment: dict[str, str], port: int, folder: Path
 ) -> Iterator[Server]:
+    """Run a process in a folder, with its words in `server.log`."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("PERDURE_")}
     environment = inherited | {"PYTHONPATH": str(ROOT)} | environment
     with (folder / "server.log").open("a") as log:
@@ -201,7 +202,7 @@ def _started(
         server.stop()
 
 
-def _wait_until_ready(server: Server, path: str | None, log: Path | None) -> None:
+def wait_until_ready(server: Server, path: str | None, log: Path | None) -> None:
     """Wait for an answer on `path`, or for an open port."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and server._process.poll() is None:

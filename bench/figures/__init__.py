@@ -5,6 +5,9 @@ from collections.abc import Callable
 from bench.figures.capacity import capacity, throughput
 from bench.figures.cost import cost, latency
 from bench.figures.length import length
+from bench.figures.many import cost as many_cost
+from bench.figures.many import starts, workers
+from bench.figures.many import takeover as many_takeover
 from bench.figures.memory import idle_sockets, memory
 from bench.figures.promptness import cancelling, promptness
 from bench.figures.readers import further_reader, late_reader
@@ -26,3 +29,11 @@ FIGURES: dict[str, Callable[[Lab], list[Outcome]]] = {
     "F11": length,
     "F12": cancelling,
 }
+
+CLUSTER: dict[str, Callable[[Lab], list[Outcome]]] = {
+    "M1": starts,
+    "M2": many_cost,
+    "M4": workers,
+    "M5": many_takeover,
+}
+"""The figures of many machines; M2 measures M3 and M6 as well."""
