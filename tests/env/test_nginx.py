@@ -57,9 +57,11 @@ class Nginx(Process):
         async def answers() -> bool:
             assert self.running, self.story()
             try:
-                await asyncio.open_connection("127.0.0.1", self.port)
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except OSError:
                 return False
+            writer.close()
+            await writer.wait_closed()
             return True
 
         await eventually(answers, within_s=10, what="nginx listens")
