@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 from collections.abc import AsyncIterator
@@ -70,13 +71,15 @@ class Nginx(Process):
 
 def adapted(folder: Path, port: int, ports: list[int], **changes: str) -> str:
     """Return the configuration with ports of this test, and folders that anybody may write."""
+    # As root it would hand requests to somebody who may not write there.
+    user = "user root; " if os.geteuid() == 0 else ""
     own = [f"{name}_temp_path {folder};" for name in ("client_body", "proxy", "fastcgi", "uwsgi")]
     given = {
         "listen 8080;": f"listen 127.0.0.1:{port};",
         "api1:8000": f"127.0.0.1:{ports[0]}",
         "api2:8000": f"127.0.0.1:{ports[1]}",
         "http {": "\n".join(["http {", *own, f"scgi_temp_path {folder};"]),
-        "worker_processes auto;": f"worker_processes 2; pid {folder}/nginx.pid;",
+        "worker_processes auto;": f"{user}worker_processes 2; pid {folder}/nginx.pid;",
         "worker_rlimit_nofile 65536;": "",
         "worker_connections 16384;": "worker_connections 512;",
         **changes,
@@ -103,11 +106,11 @@ async def standing(folder: Path, ports: list[int], **changes: str) -> AsyncItera
 class Fronted(Cluster):
     """Two API processes, whose readers all come through nginx."""
 
-    front: Nginx
+    nginx: Nginx
 
     def reader(self, kind, request_id, **more):
         reader = super().reader(kind, request_id, **more)
-        reader.url = self.front.url
+        reader.url = self.nginx.url
         return reader
 
 
@@ -116,7 +119,7 @@ async def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fronted")
     async with Fronted(folder, random.Random(0), apis=2, workers=0) as world:
         ports = [server.port for server in world.servers]
-        async with standing(folder / "nginx", ports) as world.front:
+        async with standing(folder / "nginx", ports) as world.nginx:
             yield world
 
 
@@ -132,7 +135,7 @@ async def first_text(reader):
     following = asyncio.create_task(reader.follow(within_s=60))
 
     async def shown():
-        return any(b"output_text.delta" in data for _, data in reader.record.shown)
+        return any(b"output_text.delta" in one.data for one in reader.record.shown)
 
     await eventually(shown, within_s=30, what="the first text is shown", every_s=0.02)
     return following
@@ -194,7 +197,7 @@ async def test_questions_are_answered_while_one_process_is_away(world):
     """Guard: `proxy_next_upstream` and `max_fails`; POSTs that were never sent may go elsewhere."""
     await world.servers[1].kill9()
     try:
-        async with httpx.AsyncClient(base_url=world.front.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=world.nginx.url, trust_env=False) as http:
             for n in range(6):
                 question = {"message": json.dumps({"name": f"q{n}", "chunks": 2})}
                 answer = await http.post("/api/invoke_endpoint", json=question)
@@ -207,7 +210,7 @@ async def test_questions_are_answered_while_one_process_is_away(world):
 
 async def test_a_large_question_is_judged_by_perdure_and_a_huge_one_by_nginx(world):
     """The limit behind the limit: people get the problem that names the setting."""
-    async with httpx.AsyncClient(base_url=world.front.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=world.nginx.url, trust_env=False) as http:
         large = await http.post("/api/invoke_endpoint", json={"message": "x" * 4_500_000})
         assert large.status_code == 413
         assert large.headers["content-type"] == "application/problem+json"
