@@ -24,7 +24,11 @@ from tests.world.waiting import eventually
 
 CONFIG = (ROOT / "deploy" / "nginx.conf").read_text()
 SLOW = {"chunks": 40, "rate": 20}
-BUFFERED = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
+BUFFERED = (
+    "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
+    " proxy_buffer_size 64k; proxy_buffers 8 64k;"
+)
+"""It hands on what fills a buffer, and the rest at the end."""
 KINDS = ["sse", "ws", "ws log"]
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
