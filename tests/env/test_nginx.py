@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import subprocess
 from collections.abc import AsyncIterator
@@ -23,7 +24,11 @@ from tests.world.waiting import eventually
 
 CONFIG = (ROOT / "deploy" / "nginx.conf").read_text()
 SLOW = {"chunks": 40, "rate": 20}
-BUFFERED = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
+BUFFERED = (
+    "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
+    " proxy_buffer_size 64k; proxy_buffers 8 64k;"
+)
+"""It hands on what fills a buffer, and the rest at the end."""
 KINDS = ["sse", "ws", "ws log"]
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -57,9 +62,11 @@ class Nginx(Process):
         async def answers() -> bool:
             assert self.running, self.story()
             try:
-                await asyncio.open_connection("127.0.0.1", self.port)
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
             except OSError:
                 return False
+            writer.close()
+            await writer.wait_closed()
             return True
 
         await eventually(answers, within_s=10, what="nginx listens")
@@ -68,13 +75,15 @@ class Nginx(Process):
 
 def adapted(folder: Path, port: int, ports: list[int], **changes: str) -> str:
     """Return the configuration with ports of this test, and folders that anybody may write."""
+    # As root it would hand requests to somebody who may not write there.
+    user = "user root; " if os.geteuid() == 0 else ""
     own = [f"{name}_temp_path {folder};" for name in ("client_body", "proxy", "fastcgi", "uwsgi")]
     given = {
         "listen 8080;": f"listen 127.0.0.1:{port};",
         "api1:8000": f"127.0.0.1:{ports[0]}",
         "api2:8000": f"127.0.0.1:{ports[1]}",
         "http {": "\n".join(["http {", *own, f"scgi_temp_path {folder};"]),
-        "worker_processes auto;": f"worker_processes 2; pid {folder}/nginx.pid;",
+        "worker_processes auto;": f"{user}worker_processes 2; pid {folder}/nginx.pid;",
         "worker_rlimit_nofile 65536;": "",
         "worker_connections 16384;": "worker_connections 512;",
         **changes,
@@ -130,7 +139,7 @@ async def first_text(reader):
     following = asyncio.create_task(reader.follow(within_s=60))
 
     async def shown():
-        return any(b"output_text.delta" in data for _, data in reader.record.shown)
+        return any(b"output_text.delta" in one.data for one in reader.record.shown)
 
     await eventually(shown, within_s=30, what="the first text is shown", every_s=0.02)
     return following
