@@ -21,7 +21,11 @@ from tests.world.server import free_port
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / ".tools" / "mlflow" / "bin"
 START_S = 150
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes that nobody needs here
+}
 
 
 class Servers(msgspec.Struct, frozen=True):

@@ -126,7 +126,7 @@ async def test_a_trace_is_shown_to_its_person_only(served: Served) -> None:
     mallory = served.other("mallory")
     refused = await mallory.http.get(f"/api/requests/{request['id']}/trace")
     await mallory.http.aclose()
-    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
+    assert (refused.status_code, refused.json()["code"]) == (404, "request_not_found")
     own = await served.asked_and_ended()
     none = await served.http.get(f"/api/requests/{own['request_id']}/trace")
     assert (none.status_code, none.json()["code"]) == (404, "no_trace")
