@@ -4,6 +4,26 @@
  */
 
 export interface paths {
+    "/api/admin/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Tell what waits, who works, what fails and which limits hold
+         * @description Tell what waits, who works, what fails and which limits hold.
+         */
+        get: operations["adminGetOverview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/admin/requests": {
         parameters: {
             query?: never;
@@ -1294,6 +1314,26 @@ export interface components {
             value: boolean | number | string;
         };
         /**
+         * Bound
+         * @description A limit in force, and how much of it is used.
+         * @example {
+         *       "name": "running_max",
+         *       "used": 12,
+         *       "value": 500
+         *     }
+         */
+        Bound: {
+            /** Name */
+            name: string;
+            /**
+             * Used
+             * @description null = it is counted per person or per object.
+             */
+            used: number | null;
+            /** Value */
+            value: number;
+        };
+        /**
          * Branding
          * @description How the chat page looks.
          * @example {
@@ -1684,6 +1724,47 @@ export interface components {
             object: "conversation";
         };
         /**
+         * Course
+         * @description What happened, step by step, oldest first.
+         * @example {
+         *       "asked": [
+         *         3,
+         *         1
+         *       ],
+         *       "cancelled": [
+         *         0,
+         *         0
+         *       ],
+         *       "completed": [
+         *         2,
+         *         1
+         *       ],
+         *       "failed": [
+         *         0,
+         *         1
+         *       ],
+         *       "since": "2026-11-23T09:00:00.120000Z",
+         *       "step_s": 60
+         *     }
+         */
+        Course: {
+            /** Asked */
+            asked: number[];
+            /** Cancelled */
+            cancelled: number[];
+            /** Completed */
+            completed: number[];
+            /** Failed */
+            failed: number[];
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /** Step S */
+            step_s: number;
+        };
+        /**
          * CreateResponse
          * @description A question to an agent. What is not named here is ignored; null is as if it were absent.
          * @example {
@@ -2049,6 +2130,29 @@ export interface components {
             running_per_user_max: number;
         };
         /**
+         * Load
+         * @description A worker that produces answers now.
+         * @example {
+         *       "lease_until": "2026-11-23T09:00:00.120000Z",
+         *       "oldest_started_at": "2026-11-23T09:00:00.120000Z",
+         *       "running": 12,
+         *       "worker_id": "worker-1f2e3d4c5b6a"
+         *     }
+         */
+        Load: {
+            /**
+             * Lease Until
+             * @description Of its lease that is over first.
+             */
+            lease_until: string | null;
+            /** Oldest Started At */
+            oldest_started_at: string | null;
+            /** Running */
+            running: number;
+            /** Worker Id */
+            worker_id: string;
+        };
+        /**
          * MadeToken
          * @description A new token with its secret, which is told only now.
          * @example {
@@ -2094,6 +2198,23 @@ export interface components {
             display: string;
             /** User Id */
             user_id: string;
+        };
+        /**
+         * Means
+         * @description Whether something that answers need works, as far as this process knows.
+         * @example {
+         *       "name": "queue",
+         *       "why": null
+         *     }
+         */
+        Means: {
+            /** Name */
+            name: string;
+            /**
+             * Why
+             * @description What is wrong with it; null = nothing is known.
+             */
+            why: string | null;
         };
         /**
          * Message
@@ -2314,8 +2435,33 @@ export interface components {
             };
         };
         /**
+         * Overview
+         * @description A deployment as it stands.
+         */
+        Overview: {
+            course: components["schemas"]["Course"];
+            /** Limits */
+            limits: components["schemas"]["Bound"][];
+            now: components["schemas"]["Waiting"];
+            /** Parts */
+            parts: components["schemas"]["Means"][];
+            /**
+             * Reasons
+             * @description Since the beginning of the course.
+             */
+            reasons: components["schemas"]["Reason"][];
+            /** Version */
+            version: string;
+            /** Workers */
+            workers: components["schemas"]["Load"][];
+        };
+        /**
          * Part
          * @description Something that answers can do without for a while.
+         * @example {
+         *       "ok": false,
+         *       "why": "the broker cannot be reached"
+         *     }
          */
         Part: {
             /** Ok */
@@ -2393,6 +2539,23 @@ export interface components {
             };
             /** Version */
             version: string;
+        };
+        /**
+         * Reason
+         * @description Why answers of an agent failed.
+         * @example {
+         *       "agent_id": "guide",
+         *       "code": "idle_timeout",
+         *       "count": 3
+         *     }
+         */
+        Reason: {
+            /** Agent Id */
+            agent_id: string;
+            /** Code */
+            code: string;
+            /** Count */
+            count: number;
         };
         /**
          * RequestError
@@ -2827,6 +2990,50 @@ export interface components {
             user_id: string;
         };
         /**
+         * Waiting
+         * @description What has not ended yet.
+         * @example {
+         *       "streaming": 12,
+         *       "unclaimed": 1,
+         *       "unclaimed_age_s": 0.2,
+         *       "waiting": 3,
+         *       "waiting_age_s": 12.5,
+         *       "webhook_age_s": 0,
+         *       "webhooks": 0
+         *     }
+         */
+        Waiting: {
+            /** Streaming */
+            streaming: number;
+            /**
+             * Unclaimed
+             * @description Queued, may run, and no worker has taken them yet.
+             */
+            unclaimed: number;
+            /**
+             * Unclaimed Age S
+             * @description Longest time since one of those was delivered.
+             */
+            unclaimed_age_s: number;
+            /**
+             * Waiting
+             * @description Queued, and may not run yet: a limit is reached.
+             */
+            waiting: number;
+            /**
+             * Waiting Age S
+             * @description Age of the oldest one of those.
+             */
+            waiting_age_s: number;
+            /** Webhook Age S */
+            webhook_age_s: number;
+            /**
+             * Webhooks
+             * @description Webhooks that are not delivered yet.
+             */
+            webhooks: number;
+        };
+        /**
          * Webhook
          * @description A notice of a request's end.
          * @example {
@@ -2895,6 +3102,7 @@ export type Agents = components['schemas']['Agents'];
 export type AnyRequest = components['schemas']['AnyRequest'];
 export type AnyRequestPage = components['schemas']['AnyRequestPage'];
 export type Assessment = components['schemas']['Assessment'];
+export type Bound = components['schemas']['Bound'];
 export type Branding = components['schemas']['Branding'];
 export type Chat = components['schemas']['Chat'];
 export type ChatBody = components['schemas']['ChatBody'];
@@ -2909,6 +3117,7 @@ export type ContentPart = components['schemas']['ContentPart'];
 export type ConversationBody = components['schemas']['ConversationBody'];
 export type ConversationChange = components['schemas']['ConversationChange'];
 export type ConversationObject = components['schemas']['ConversationObject'];
+export type Course = components['schemas']['Course'];
 export type CreateResponse = components['schemas']['CreateResponse'];
 export type DeletedObject = components['schemas']['DeletedObject'];
 export type Farewell = components['schemas']['Farewell'];
@@ -2920,8 +3129,10 @@ export type Invocation = components['schemas']['Invocation'];
 export type ItemList = components['schemas']['ItemList'];
 export type ItemObject = components['schemas']['ItemObject'];
 export type Limits = components['schemas']['Limits'];
+export type Load = components['schemas']['Load'];
 export type MadeToken = components['schemas']['MadeToken'];
 export type Me = components['schemas']['Me'];
+export type Means = components['schemas']['Means'];
 export type Message = components['schemas']['Message'];
 export type MessageText = components['schemas']['MessageText'];
 export type MessageTree = components['schemas']['MessageTree'];
@@ -2931,9 +3142,11 @@ export type NewChat = components['schemas']['NewChat'];
 export type NewItems = components['schemas']['NewItems'];
 export type NewToken = components['schemas']['NewToken'];
 export type OpenAiError = components['schemas']['OpenAIError'];
+export type Overview = components['schemas']['Overview'];
 export type Part = components['schemas']['Part'];
 export type Problem = components['schemas']['Problem'];
 export type Readiness = components['schemas']['Readiness'];
+export type Reason = components['schemas']['Reason'];
 export type RequestError = components['schemas']['RequestError'];
 export type RequestPage = components['schemas']['RequestPage'];
 export type RequestStatus = components['schemas']['RequestStatus'];
@@ -2947,10 +3160,124 @@ export type Tokens = components['schemas']['Tokens'];
 export type Trace = components['schemas']['Trace'];
 export type UsageSum = components['schemas']['UsageSum'];
 export type Used = components['schemas']['Used'];
+export type Waiting = components['schemas']['Waiting'];
 export type Webhook = components['schemas']['Webhook'];
 export type Webhooks = components['schemas']['Webhooks'];
 export type $defs = Record<string, never>;
 export interface operations {
+    adminGetOverview: {
+        parameters: {
+            query?: {
+                /** @description How far back. */
+                hours?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Misdirected Request */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     adminListRequests: {
         parameters: {
             query?: {
@@ -7887,6 +8214,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
+                /** @description The format that is wanted. */
                 accept?: string;
             };
             path?: never;
