@@ -38,20 +38,20 @@ NEW = {
             "question_examples": ["How long?"],
             "mlflow_experiment_id": "5",
         },
-        {"mas_id": "45eb36c4-0e8a-4094-aa86-67df6e0b455d"},
+        {"mas_id": "0a1b2c3d-1111-4222-8333-444455556666"},
         {"genie_space_id": "01f1", "display_name": "Numbers"},
         {"endpoint_name": "ka-2-endpoint", "display_name": "Knowledge"},
     ],
-    "branding": {"name": "The Portal"},
+    "branding": {"name": "The Workshop"},
 }
 OLD = {
     "agents": [
         {
             "id": "databricks-agent-01",
-            "name": "mro",
+            "name": "parts",
             "deployment_type": "databricks-endpoint",
             "endpoint_name": "agents_x-mro-4",
-            "display_name": "MRO",
+            "display_name": "Parts",
             "chat_subtitle": "Start a conversation.",
             "tools": [{"display_name": "Metrics", "type": "Genie Room"}],
         }
@@ -89,7 +89,7 @@ def test_the_bundle_grants_what_the_settings_use(tmp_path: Path) -> None:
     assert [one["name"] for one in resources] == [
         "database",
         "knowledge",
-        "mas-45eb36c4-endpoint",
+        "mas-0a1b2c3d-endpoint",
         "numbers",
         "knowledge-2",
     ]
@@ -106,7 +106,7 @@ def test_the_bundle_grants_what_the_settings_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("configs", "ids", "name"),
     [
-        ([NEW], ["knowledge", "mas_45eb36c4_endpoint", "numbers", "knowledge_2"], "The Portal"),
+        ([NEW], ["knowledge", "mas_45eb36c4_endpoint", "numbers", "knowledge_2"], "The Workshop"),
         ([OLD, OLD_APP], ["databricks_agent_01"], "Wing"),
     ],
     ids=["app.json", "agents.json beside app.json"],
