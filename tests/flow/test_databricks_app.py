@@ -50,7 +50,7 @@ OLD = {
             "id": "databricks-agent-01",
             "name": "parts",
             "deployment_type": "databricks-endpoint",
-            "endpoint_name": "agents_x-mro-4",
+            "endpoint_name": "agents_x-parts-4",
             "display_name": "Parts",
             "chat_subtitle": "Start a conversation.",
             "tools": [{"display_name": "Metrics", "type": "Genie Room"}],
@@ -106,7 +106,7 @@ def test_the_bundle_grants_what_the_settings_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("configs", "ids", "name"),
     [
-        ([NEW], ["knowledge", "mas_45eb36c4_endpoint", "numbers", "knowledge_2"], "The Workshop"),
+        ([NEW], ["knowledge", "mas_0a1b2c3d_endpoint", "numbers", "knowledge_2"], "The Workshop"),
         ([OLD, OLD_APP], ["databricks_agent_01"], "Wing"),
     ],
     ids=["app.json", "agents.json beside app.json"],
@@ -132,7 +132,7 @@ def test_a_templates_agents_are_taken_over(
     assert (list(settings.agents), settings.ui.name) == (ids, name)
     assert settings.agents[ids[0]].description in ("Knows it.", "Start a conversation.")
     assert 0 < settings.stream_max_s < 60
-    assert "mas_45eb36c4_endpoint: supervisor" in capsys.readouterr().out or len(ids) == 1
+    assert "mas_0a1b2c3d_endpoint: supervisor" in capsys.readouterr().out or len(ids) == 1
 
 
 def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
