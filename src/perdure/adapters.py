@@ -167,6 +167,9 @@ def copy_target(settings: Settings, url: str) -> AbstractAsyncContextManager[Tar
 
 
 def _copying(settings: Settings, url: str) -> tuple[Any, Any]:
+    if url.startswith(REDIS):
+        detail = f"{without_secrets(url)}: chats in Redis are not copied to or from another store."
+        raise SettingsError(detail)
     if not url.startswith(("postgresql://", "postgres://")):
         detail = f"{without_secrets(url)} is no store to copy: use sqlite:///… or postgresql://…"
         raise SettingsError(detail)

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from perdure import adapters
-from perdure.errors import Conflict, Invalid, PerdureError, Unavailable
+from perdure.errors import Conflict, Invalid, PerdureError, SettingsError, Unavailable
 from perdure.model import Feedback, new_id
 from perdure.settings import Settings
 from perdure.stores import copying
@@ -178,3 +178,17 @@ def test_a_digest_tells_rows_apart_and_knows_no_order():
     assert len({copying._digest(row) for row in rows}) == 3
     random.Random(0).shuffle(rows)
     assert copying._digest(("a", True)) == copying._digest(("a", 1))
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "valkey"])
+async def test_a_store_in_redis_is_not_copied_and_says_so(tmp_path, scheme):
+    """Guard: before anything is opened or made; never with the password."""
+    there, path = f"{scheme}://:secret@127.0.0.1:1/0", tmp_path / "first.db"
+    store = SqliteStore(path)
+    await store.open()
+    await store.close()
+    for source, target in ((there, f"sqlite:///{path}"), (f"sqlite:///{path}", there)):
+        with pytest.raises(SettingsError) as refused:
+            await copy(source, target)
+        assert "Redis" in str(refused.value)
+        assert "secret" not in str(refused.value)

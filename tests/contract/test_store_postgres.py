@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 
 import asyncpg
-import msgspec
 import pytest
 
 from perdure.errors import Unavailable
 from perdure.model import Status
-from perdure.ports import NewMessage, Roll
+from perdure.ports import NewMessage
 from perdure.stores import words
 from perdure.stores.postgres import Access, PostgresStore, database
 from tests import databases
@@ -232,34 +231,6 @@ async def test_a_process_that_stops_in_a_transaction_is_thrown_out(url, store, m
         assert len(await store.admit(RUN)) == 1
         stopped.cancel()
         await asyncio.gather(stopped, return_exceptions=True)
-
-
-# Who is there
-
-
-async def test_no_more_is_admitted_than_the_workers_on_the_roll_have_slots_for(store):
-    """Guard: what lies in the broker is out of reach of fairness."""
-    assert issubclass(PostgresStore, Roll)
-    some = msgspec.structs.replace(RUN, by_slots=True)
-    for _ in range(5):
-        await ask(store, start=False)
-    assert await store.admit(some) == [], "nobody is there"
-    await store.present("one", 1, 30)
-    await store.present("two", 2, 30)
-    assert len(await store.admit(some)) == 3
-    await store.present("two", 3, 30)
-    assert len(await store.admit(some)) == 1, "a worker counts once, with what it said last"
-    await store.present("two", 0, 30)
-    assert await store.admit(some) == [], "whoever leaves takes its slots along"
-    assert len(await store.admit(RUN)) == 1
-
-
-async def test_a_worker_without_a_sign_of_life_counts_no_more(store):
-    """By the store's clock."""
-    some = msgspec.structs.replace(RUN, by_slots=True)
-    await store.present("dead", 5, -1)
-    await ask(store, start=False)
-    assert await store.admit(some) == []
 
 
 async def test_a_server_that_is_too_old_is_told_so(url, monkeypatch):

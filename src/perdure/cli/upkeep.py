@@ -91,7 +91,9 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _of_a_file(config: Path | None, data_dir: Path | None, instead: str) -> Settings:
     settings = _settings(config, data_dir)
     if not settings.alone:
-        detail = f"{_shown(settings)} is no SQLite file: use PostgreSQL's own {instead}."
+        of_postgres = settings.store_url.startswith("postgres")
+        own = f"PostgreSQL's own {instead}" if of_postgres else "the server's own files"
+        detail = f"{_shown(settings)} is no SQLite file: use {own}."
         raise Invalid(detail)
     return settings
 

@@ -2,7 +2,8 @@
 
 Keys, all under the settings' `prefix`, and who removes each:
 
-- for ever: `layout`, `admission` (one number each), `people` (a number for each person);
+- for ever: `layout`, `admission` (one number each), `people` (a number for each person), `tally`
+  (a number for each way in which requests of an agent end);
 - the person's lists, emptied by what they list: `asked`, `changes`, `chats-…`, `names`,
   `webhooks`;
 - the deployment's lists, likewise: `everyone`, `waiting`, `active`, `dispatched`, `running`,
@@ -14,7 +15,8 @@ Keys, all under the settings' `prefix`, and who removes each:
   `input`, `feedback`, `key` (of idempotency), `trace`;
 - `credential`, removed when it is revoked or, of a session, when its time is over;
 - `webhook`, removed a month after it was made and expiring a day later; `done` and `probe`, which
-  live for a minute, and `frozen`, which lives for half a second.
+  live for a minute, and `frozen`, which lives for half a second;
+- `workers`, which expires an hour after the last of them was heard of.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from perdure.stores.redis.database import Access, Database
 from perdure.stores.redis.outbox import Outbox
 from perdure.stores.redis.retention import Retention
 from perdure.stores.redis.transitions import Keeping
+from perdure.stores.redis.watching import Watching
 
 __all__ = ["Access", "Keeping", "RedisStore", "look_at"]
 
@@ -39,7 +42,7 @@ LAYOUT = 1
 log = logging.getLogger("perdure.redis")
 
 
-class RedisStore(Retention, Outbox, Credentials):
+class RedisStore(Retention, Outbox, Credentials, Watching):
     """`ports.Store` on Redis 7 or newer, or Valkey; any number of processes may open it at once.
 
     Args:

@@ -13,6 +13,9 @@ from perdure.stores.redis.database import Draft
 from perdure.stores.redis.transitions import Held, Steps
 from perdure.stores.redis.values import Fields
 
+OPTIONAL = ("params", "transient", "notify", "follows", "traceparent")
+"""What a request's hash only has where it is given."""
+
 
 class Acceptance:
     """One attempt at an `accept`.
@@ -46,7 +49,8 @@ class Acceptance:
                 await self._steps.end(self._draft, one, Status.CANCELLED)
                 self._interrupted.append(one.id)
         await self._write()
-        admitted = await self._queue(busy=bool(held) and self._new.if_busy != "interrupt")
+        first = [one for one in held if self._new.follows in (None, one.id)]
+        admitted = await self._queue(busy=bool(first) and self._new.if_busy != "interrupt")
         self._steps.changed(self._draft, self._chat)
         request = values.request(self._request)
         return Accepted(request, interrupted=self._interrupted, admitted=admitted)
@@ -108,7 +112,8 @@ class Acceptance:
             ("ZRANGE", self._key("unfinished", new.chat_id), "0", "-1"),
         )
         self._chat = values.fields(chat)
-        if self._chat.get("user_id") != new.user_id or "deleted_at" in self._chat:
+        gone = "deleted_at" in self._chat or self._chat.get("transient") == "1"
+        if gone or self._chat.get("user_id") != new.user_id:
             raise refusals.unknown("chat", new.chat_id)
         self._draft.guard(key, "revision", self._chat["revision"])
         if self._chat["agent_id"] != new.agent_id and not new.any_agent:
@@ -154,6 +159,7 @@ class Acceptance:
             agent_id=new.agent_id,
             title=new.title,
             client_id=new.client_chat_id,
+            transient=new.transient or None,
         )
         if new.client_chat_id is not None:
             draft.add("HSET", self._key("names", new.user_id), new.client_chat_id, new.chat_id)
@@ -164,7 +170,7 @@ class Acceptance:
             name: getattr(new, name)
             for name in ("id", "chat_id", "user_id", "agent_id", "message_id", "metadata")
         }
-        optional = {"params": new.params, "transient": new.transient, "notify": new.notify}
+        optional = {name: getattr(new, name) for name in OPTIONAL}
         told |= {name: value for name, value in optional.items() if value}
         if new.idempotency_key is not None:
             told["idempotency_key"] = new.idempotency_key
@@ -192,12 +198,11 @@ class Acceptance:
         """Let the request wait, unless too many do, and admit who may run now."""
         new, draft = self._new, self._draft
         admission.decided(draft)
-        request = values.request(self._request)
         crowd = await Crowd.look(draft, [new.user_id])
         for request_id in self._interrupted:
             crowd.leave(request_id)
         self._check_queue(crowd, busy=busy)
-        crowd.waiting[new.id] = values.waiting(admission.wait(draft, request))
+        crowd.waiting[new.id] = values.waiting(admission.wait(draft, self._request))
         admitted = admission.admit(draft, crowd, new.limits.run) if new.start else []
         if new.id in admitted:
             self._request["dispatched_at"] = repr(draft.now)
@@ -209,13 +214,13 @@ class Acceptance:
         total, mine = len(crowd.waiting), _of(user, crowd)
         if total < limits.queued_max and mine < limits.queued_per_user_max:
             return
-        look = Admission(crowd)
+        look, run = Admission(crowd), crowd.in_force(limits.run)
         running, running_of_user = look.by_user.total(), look.by_user[user]
-        startable = look.choose(limits.run)
+        startable = look.choose(run)
         theirs = sum(candidate.user_id == user for candidate in startable)
         if (
-            running + len(startable) < limits.run.running_max
-            and running_of_user + theirs < limits.run.running_per_user_max
+            running + len(startable) < run.running_max
+            and running_of_user + theirs < run.running_per_user_max
             and not busy
         ):
             return  # it starts at once, whoever else has to wait

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from itertools import groupby
 from typing import Self
 
-from perdure.model import Request
+import msgspec
+
 from perdure.ports import RunLimits
 from perdure.stores.fairness import Candidate, Person, Ranking
 from perdure.stores.redis import values
 from perdure.stores.redis.database import Draft
-from perdure.stores.redis.values import Waiting
+from perdure.stores.redis.values import Fields, Waiting
 
 VERSION = "admission"
 """Counts decisions: two that were made from one look cannot both be written."""
@@ -24,6 +26,7 @@ class Crowd:
         now: the server's clock.
         waiting, active: by request id, as they were read.
         turns: when each waiting person was last served.
+        slots: how much the workers that are there can run at once.
 
     """
 
@@ -33,22 +36,28 @@ class Crowd:
         waiting: dict[str, bytes],
         active: dict[str, bytes],
         turns: dict[str, float],
+        slots: int = 0,
     ) -> None:
         self.now = now
         self.read = waiting
         self.waiting = {key: values.waiting(value) for key, value in waiting.items()}
         self.active = {key: values.waiting(value) for key, value in active.items()}
         self.turns = turns
+        self.slots = slots
 
     @classmethod
     async def look(cls, draft: Draft, also: Collection[str] = ()) -> Self:
         """Return all, and guard the decision that is made from it; `also`: people to know of."""
         key = draft.key
-        version, waiting, active = await draft.read(
-            ("GET", key(VERSION)), ("HGETALL", key("waiting")), ("HGETALL", key("active"))
+        version, waiting, active, workers = await draft.read(
+            ("GET", key(VERSION)),
+            ("HGETALL", key("waiting")),
+            ("HGETALL", key("active")),
+            ("HVALS", key("workers")),
         )
         draft.guard(key(VERSION), "", version)
-        crowd = cls(draft.now, _by_id(waiting), _by_id(active), {})
+        slots = _slots(workers, draft.now)
+        crowd = cls(draft.now, _by_id(waiting), _by_id(active), {}, slots)
         people = [*{one.user_id for one in crowd.waiting.values()} | {*also}]
         if people:
             (scores,) = await draft.read(("ZMSCORE", key("turns"), *map(values.plain, people)))
@@ -59,6 +68,12 @@ class Crowd:
         """Count a request no more that the draft ends."""
         self.waiting.pop(request_id, None)
         self.active.pop(request_id, None)
+
+    def in_force(self, limits: RunLimits) -> RunLimits:
+        """Return the limits as far as the workers that are there can use them."""
+        if not limits.by_slots:
+            return limits
+        return msgspec.structs.replace(limits, running_max=min(limits.running_max, self.slots))
 
 
 class Admission(Ranking):
@@ -87,13 +102,15 @@ class Admission(Ranking):
             yield user, self._crowd.turns.get(user, 0.0), iter([*theirs])
 
     def _startable(self) -> Iterator[Candidate]:
-        busy = {one.chat_id for one in self._crowd.active.values()}
+        ahead: dict[str, set[str]] = defaultdict(set)
+        for request_id, one in self._crowd.active.items():
+            ahead[one.chat_id].add(request_id)
         waiting = self._crowd.waiting.items()
         for request_id, one in sorted(waiting, key=lambda item: (item[1].created_at, item[0])):
-            if one.chat_id in busy:
-                continue
-            busy.add(one.chat_id)
-            if request_id != self._without and (self._early or self._is_due(one)):
+            before = ahead[one.chat_id]
+            free = not before if one.follows is None else one.follows not in before
+            before.add(request_id)
+            if free and request_id != self._without and (self._early or self._is_due(one)):
                 yield Candidate(one.created_at, request_id, one.agent_id, one.user_id)
 
     def _is_due(self, one: Waiting) -> bool:
@@ -102,7 +119,7 @@ class Admission(Ranking):
 
 def admit(draft: Draft, crowd: Crowd, limits: RunLimits) -> list[str]:
     """Mark who may run now; return their ids in the order in which they should start."""
-    picked = Admission(crowd).choose(limits)
+    picked = Admission(crowd).choose(crowd.in_force(limits))
     for candidate in picked:
         _dispatch(draft, crowd, candidate)
     if picked:
@@ -115,13 +132,19 @@ def decided(draft: Draft) -> None:
     draft.add("INCR", draft.key(VERSION))
 
 
-def wait(draft: Draft, request: Request) -> bytes:
+def wait(draft: Draft, request: Fields) -> bytes:
     """Put a request among those who wait; return it as it is kept there."""
+    not_before = request.get("not_before")
     place = Waiting(
-        request.created_at, request.user_id, request.agent_id, request.chat_id, request.not_before
+        float(request["created_at"]),
+        request["user_id"],
+        request["agent_id"],
+        request["chat_id"],
+        None if not_before is None else float(not_before),
+        request.get("follows"),
     )
     kept = values.packed(place)
-    draft.add("HSET", draft.key("waiting"), request.id, kept)
+    draft.add("HSET", draft.key("waiting"), request["id"], kept)
     return kept
 
 
@@ -143,6 +166,12 @@ def _dispatch(draft: Draft, crowd: Crowd, candidate: Candidate) -> None:
     draft.add("HSET", request, "dispatched_at", draft.now, "deliveries", 0)
     draft.add("ZADD", key("dispatched"), draft.now, request_id)
     draft.add("ZADD", key("turns"), draft.now, candidate.user_id)
+
+
+def _slots(workers: list[bytes], now: float) -> int:
+    """Add up the slots of those on the roll whose time is not over."""
+    told = (one.split() for one in workers)
+    return sum(int(slots) for slots, until in told if float(until) > now)
 
 
 def _by_id(reply: dict[bytes, bytes]) -> dict[str, bytes]:

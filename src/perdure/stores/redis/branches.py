@@ -67,7 +67,7 @@ class Branches(Chats):
             self.steps.changed(draft, chat)
             return chat["id"]
 
-        return await self.chat(await self.db.change(work), user_id)
+        return await self._chat(await self.db.change(work), user_id)
 
     async def _idle(self, draft: Draft, chat: Fields) -> Fields:
         """Return a chat of which no request waits or runs."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 import msgspec
 
 from perdure.errors import NotFound
+from perdure.events import Closing
 from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
 from perdure.stores import cursors, refusals, words
 from perdure.stores.redis import lists, tree, values
@@ -16,6 +17,8 @@ from perdure.stores.redis.transitions import Held
 from perdure.stores.redis.values import Fields
 
 Work = Callable[[Draft, Fields], Awaitable[bool]]
+CANCELLED = Closing(Status.CANCELLED, output=[], text="")
+"""The end of what is removed before it has ended."""
 
 
 class Chats(Requests):
@@ -36,17 +39,25 @@ class Chats(Requests):
         return await self.chat(chat_id, user_id)
 
     async def chat(self, chat_id: str, user_id: str) -> Chat:
-        (found,) = await self._chats([chat_id])
-        if found is None or found.user_id != user_id or found.deleted:
+        return await self._chat(chat_id, user_id, transient=False)
+
+    async def _chat(self, chat_id: str, user_id: str, *, transient: bool = True) -> Chat:
+        """Return a chat of the person's; `transient`: also one that no list tells of."""
+        reply, unfinished = await self.db.look(
+            ("HGETALL", self.key("chat", chat_id)), ("ZCARD", self.key("unfinished", chat_id))
+        )
+        found = values.fields(reply)
+        gone = "deleted_at" in found or (found.get("transient") == "1" and not transient)
+        if gone or found.get("user_id") != user_id:
             raise refusals.unknown("chat", chat_id)
-        return found
+        return values.chat(found, unfinished)
 
     async def chat_of_client(self, client_id: str, user_id: str) -> Chat:
         named = ("HGET", self.key("names", user_id), values.plain(client_id))
         (found,) = await self.db.look(named)
         if found is None:
             raise refusals.unknown("chat", client_id)
-        return await self.chat(found.decode(), user_id)
+        return await self._chat(found.decode(), user_id)
 
     async def _chats(self, chat_ids: Sequence[str]) -> list[Chat | None]:
         """Return chats as they are at one instant; None: there is no such chat."""
@@ -163,7 +174,7 @@ class Chats(Requests):
         return await self.db.change(work)
 
     async def messages(self, chat_id: str, user_id: str) -> list[Message]:
-        await self.chat(chat_id, user_id)
+        await self._chat(chat_id, user_id)
         (found,) = await self.db.look(("HGETALL", self.key("messages", chat_id)))
         return [message for _, message in tree.of(found).values()]
 
@@ -203,7 +214,7 @@ class Chats(Requests):
             request, chat, found = await self._waiting_request(draft, message_id, user_id)
             gone = [message_id, request["message_id"]]
             self._take_out(draft, chat, found, gone)
-            self.steps.forget(draft, request)
+            self._withdraw(draft, request)
             self.steps.changed(draft, chat)
             return request["id"]
 
@@ -259,7 +270,7 @@ class Chats(Requests):
                 self.steps.changed(draft, chat)
 
         await self.db.change(change)
-        return await self.chat(chat_id, user_id)
+        return await self._chat(chat_id, user_id)
 
     async def _own_chat(self, draft: Draft, chat_id: str, user_id: str | None) -> Fields:
         """Return a chat that must still be as it is at the commit; None: anyone's."""
@@ -321,6 +332,12 @@ class Chats(Requests):
         for noun in ("messages", "words"):
             draft.each("HDEL", self.key(noun, chat_id), [*gone])
 
+    def _withdraw(self, draft: Draft, request: Fields) -> None:
+        """Remove a request with its log; when it has not ended, this is its end."""
+        if not Status(request["status"]).terminal:
+            self.steps.tell(draft, request, CANCELLED)
+        self.steps.forget(draft, request)
+
     async def _remove_chat(self, draft: Draft, chat: Fields) -> list[str]:
         """Remove all of a chat but a tombstone, from which live lists learn that it is gone.
 
@@ -332,7 +349,7 @@ class Chats(Requests):
         replies = await draft.read(*(("HGETALL", self.key("request", one.decode())) for one in ids))
         requests = [values.fields(reply) for reply in replies if reply]
         for request in requests:
-            self.steps.forget(draft, request)
+            self._withdraw(draft, request)
         homes = [name for _, message in found.values() for name in named(message)]
         draft.each("HDEL", self.key("homes"), homes)
         for noun in ("messages", "words", "requests", "unfinished"):
@@ -341,7 +358,7 @@ class Chats(Requests):
             draft.add("HDEL", self.key("names", user), chat["client_id"])
         draft.add("ZREM", self.key("transient"), chat_id)
         lists.remove(draft, chat)
-        gone = {"current_message_id": None, "running_request_id": None, "client_id": None}
+        gone = {"current_message_id": None, "running": None, "client_id": None}
         draft.put(self.key("chat", chat_id), chat, deleted_at=draft.now, title="", **gone)
         draft.add("ZADD", self.key("tombstones"), draft.now, chat_id)
         self.steps.changed(draft, chat)

@@ -49,20 +49,28 @@ def leave(draft: Draft, standing: dict[str, float], chat_id: str) -> None:
 
 
 def _standing(draft: Draft, chat: Fields) -> dict[str, float]:
-    """Return the lists in which a chat stands, and where."""
+    """Return the lists in which a chat stands, and where; a transient one's chat is not shown."""
     if "updated_at" not in chat or "deleted_at" in chat:
         return {}
-    noun = shelf(archived=chat.get("archived") == "1", pinned=chat.get("pinned") == "1")
     updated_at = float(chat["updated_at"])
-    return {draft.key(noun, chat["user_id"]): -updated_at, draft.key("ages"): updated_at}
+    standing = {draft.key("ages"): updated_at}
+    if chat.get("transient") != "1":
+        noun = shelf(archived=chat.get("archived") == "1", pinned=chat.get("pinned") == "1")
+        standing[draft.key(noun, chat["user_id"])] = -updated_at
+    return standing
 
 
 async def walk(
-    database: Database, key: str, behind: Place | None, *, down: bool = False
+    database: Database,
+    key: str,
+    behind: Place | None,
+    *,
+    down: bool = False,
+    size: int = BATCH,
 ) -> AsyncIterator[list[str]]:
     """Yield a list's ids in batches from behind a place on; `down`: from the highest score."""
     command = "ZREVRANGEBYSCORE" if down else "ZRANGEBYSCORE"
-    end, size = "-inf" if down else "+inf", BATCH
+    end = "-inf" if down else "+inf"
     follows: Callable[[Place, Place], bool] = (
         (lambda one, other: one < other) if down else (lambda one, other: one > other)
     )

@@ -96,7 +96,7 @@ class Requests(Appending):
         )
         draft.add("ZREM", self.key("dispatched"), held.id)
         draft.add("ZADD", self.key("running"), found["lease_until"], held.id)
-        lists.put(draft, held.chat, running_request_id=held.id)
+        lists.put(draft, held.chat, running=" ".join([*values.running(held.chat), held.id]))
         self.steps.changed(draft, held.chat)
         talk = tree.branch(await tree.read(draft, found["chat_id"]), found["user_message_id"])
         return Claim(claim_id, held.row, [*known.events, *opened], talk)
@@ -166,7 +166,7 @@ class Requests(Appending):
                 return
             admission.leave(draft, request_id)
             draft.put(self.key("request", request_id), held.request, dispatched_at=None)
-            admission.wait(draft, held.row)
+            admission.wait(draft, held.request)
 
         for one in found:
             await self.db.change(partial(work, request_id=one.decode()))
@@ -222,7 +222,8 @@ class Requests(Appending):
         key = self._list(user_id, chat_id)
         page: list[Request] = []
         async for found in self._newest(key, cursor):
-            if user_id in (None, found["user_id"]) and status in (None, found["status"]):
+            wanted = user_id in (None, found["user_id"]) and status in (None, found["status"])
+            if wanted and found.get("transient") != "1":
                 page.append(values.request(found))
             if len(page) > limit:
                 break
@@ -261,6 +262,9 @@ class Requests(Appending):
                 await self.db.look(("ZREM", key, *gone))
             for reply in filter(None, found):
                 yield values.fields(reply)
+
+    async def present(self, worker_id: str, slots: int, for_s: float) -> None:
+        await self.db.run("present", self.db.access.prefix, worker_id, slots, for_s, hot=True)
 
     async def positions(self) -> dict[str, int]:
         crowd = await Crowd.look(Draft(self.db, {}))

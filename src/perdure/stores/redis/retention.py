@@ -17,7 +17,19 @@ Remove = Callable[[Draft, list[str]], Awaitable[None]]
 class Retention(Branches):
     """`RequestStore.prune` on Redis."""
 
-    async def prune(self, *, events_s: float, requests_s: float, chats_s: float) -> JSON:
+    async def prune(
+        self, *, events_s: float, requests_s: float, chats_s: float, dry_run: bool = False
+    ) -> JSON:
+        if dry_run:
+            return {
+                "events": await self._due("logs", events_s),
+                "requests": await self._due("ended", requests_s),
+                "chats": await self._due_chats("ages", chats_s),
+                "tombstones": await self._due("tombstones", TOMBSTONE_S),
+                "transient": await self._due_chats("transient", TRANSIENT_S),
+                "webhooks": await self._due("settled", WEBHOOK_S),
+                "sessions": await self._due("sessions", SESSION_S),
+            }
         counts = {
             "events": await self._step("logs", events_s, self._remove_events),
             "requests": await self._step("ended", requests_s, self._remove_requests),
@@ -29,6 +41,26 @@ class Retention(Branches):
         }
         await self._old("turns", TOMBSTONE_S, forget=True)
         return counts
+
+    async def _due(self, noun: str, age_s: float) -> int:
+        """Count all of a list that is older than `age_s`."""
+        if not age_s:
+            return 0
+        until = f"({await self._now() - age_s!r}"
+        (count,) = await self.db.look(("ZCOUNT", self.key(noun), "-inf", until))
+        return int(count)
+
+    async def _due_chats(self, noun: str, age_s: float) -> int:
+        """Count all chats of a list that are older than `age_s` and in which nothing goes on."""
+        if not age_s:
+            return 0
+        until = f"({await self._now() - age_s!r}"
+        (old,) = await self.db.look(("ZRANGEBYSCORE", self.key(noun), "-inf", until))
+        idle = 0
+        for start in range(0, len(old), ROWS_PER_STEP):
+            keys = (self.key("unfinished", one.decode()) for one in old[start:][:ROWS_PER_STEP])
+            idle += (await self.db.look(*(("ZCARD", key) for key in keys))).count(0)
+        return idle
 
     async def _old(self, noun: str, age_s: float, *, forget: bool = False) -> list[str]:
         """Return some of a list that is older than `age_s`; `forget`: remove it from the list."""

@@ -129,8 +129,7 @@ class Steps:
         self._leave(draft, held)
         draft.add("ZREM", self.key("unfinished", held.chat["id"]), held.id)
         self._age(draft, held, last)
-        if held.request.get("notify") == "1":
-            self._post(draft, held, closing)
+        self.tell(draft, held.request, closing)
         await self._tell_message(draft, held.request, closing)
         unread = closing.status != Status.CANCELLED or held.chat.get("unread") == "1"
         lists.put(draft, held.chat, last_status=closing.status, unread=unread)
@@ -150,8 +149,10 @@ class Steps:
     def _leave(self, draft: Draft, held: Held) -> None:
         """Take a request out of the queue or from its worker."""
         admission.leave(draft, held.id)
-        if held.chat.get("running_request_id") == held.id:
-            lists.put(draft, held.chat, running_request_id=None)
+        runs = values.running(held.chat)
+        if held.id in runs:
+            runs.remove(held.id)
+            lists.put(draft, held.chat, running=" ".join(runs) or None)
 
     def _age(self, draft: Draft, held: Held, last: Append) -> None:
         """Note the end for retention, and let Redis forget by itself what nobody prunes."""
@@ -178,12 +179,19 @@ class Steps:
         key = self.key("trace", request["user_id"], trace_id)
         draft.add("ZADD", key, request["created_at"], request["id"])
 
-    def _post(self, draft: Draft, held: Held, closing: Closing) -> None:
-        """Put the notice of an end into the outbox."""
-        webhook_id, user = new_id("evt"), held.request["user_id"]
+    def tell(self, draft: Draft, request: Fields, closing: Closing) -> None:
+        """Count an end, and put the notice of it into the outbox where one is asked for."""
+        code = closing.error.code if closing.error else ""
+        how = values.packed((request["agent_id"], closing.status, code))
+        draft.add("HINCRBY", self.key("tally"), how, 1)
+        if request.get("notify") == "1":
+            self._post(draft, request, closing)
+
+    def _post(self, draft: Draft, request: Fields, closing: Closing) -> None:
+        webhook_id, user = new_id("evt"), request["user_id"]
         told = {
             "id": webhook_id,
-            "request_id": held.id,
+            "request_id": request["id"],
             "user_id": user,
             "type": notices.type_of(closing),
             "created_at": draft.now,
@@ -240,13 +248,14 @@ class Steps:
             not_before=None if wait_s is None else draft.now + wait_s,
         )
         self._leave(draft, held)
-        admission.wait(draft, held.row)
+        admission.wait(draft, held.request)
         self.changed(draft, held.chat)
 
     def changed(self, draft: Draft, chat: Mapping[str, str]) -> None:
-        """Give a chat the person's next revision."""
+        """Give a chat the person's next revision; no list hears of a transient one's."""
         user, chat_id = chat["user_id"], chat["id"]
-        places = (self.key("chat", chat_id), self.key("changes", user))
+        changes = "" if chat.get("transient") == "1" else self.key("changes", user)
+        places = (self.key("chat", chat_id), changes)
         draft.add("CHANGED", self.key("people"), user, *places, chat_id)
 
     def forget(self, draft: Draft, request: Fields) -> None:

@@ -28,6 +28,7 @@ class Waiting(msgspec.Struct, frozen=True, array_like=True):
     agent_id: str
     chat_id: str
     not_before: float | None = None
+    follows: str | None = None
 
 
 waiting = msgspec.json.Decoder(Waiting).decode
@@ -75,8 +76,15 @@ def chat(found: Fields, unfinished: int) -> Chat:
     """Make a chat of its hash; `unfinished`: how many of its requests wait or run."""
     told: dict[str, Any] = _decoded(found)
     told["deleted"] = "deleted_at" in found
-    told["queued"] = unfinished - ("running_request_id" in found)
+    runs = running(found)
+    told["running_request_id"] = runs[0] if runs else None
+    told["queued"] = unfinished - len(runs)
     return msgspec.convert(told, Chat, strict=False)
+
+
+def running(found: Fields) -> list[str]:
+    """Return the ids of a chat's requests that are being answered; of forks there are several."""
+    return found.get("running", "").split()
 
 
 def webhook(found: Fields) -> Webhook:

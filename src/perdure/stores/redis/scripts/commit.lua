@@ -27,7 +27,7 @@ for _ = 1, tonumber(take()) do
 end
 
 -- A script that fails in its middle leaves what it wrote: whatever can fail is looked at before.
-local KIND = { HSET = 'hash', HDEL = 'hash', CHANGED = 'hash', ZADD = 'zset', ZREM = 'zset', XADD = 'stream' }
+local KIND = { HSET = 'hash', HDEL = 'hash', HINCRBY = 'hash', CHANGED = 'hash', ZADD = 'zset', ZREM = 'zset', XADD = 'stream' }
 local commands = {}
 for n = 1, tonumber(take()) do
   local command = {}
@@ -41,11 +41,14 @@ for n = 1, tonumber(take()) do
   commands[n] = command
 end
 
--- Gives a chat the next revision of its person: CHANGED people person chat changes id.
+-- Gives a chat the next revision of its person: CHANGED people person chat changes id;
+-- without a list of changes nobody is told.
 local function change(_, people, person, chat, changes, id)
   local revision = redis.call('HINCRBY', people, person, 1)
   redis.call('HSET', chat, 'revision', revision)
-  redis.call('ZADD', changes, revision, id)
+  if changes ~= '' then
+    redis.call('ZADD', changes, revision, id)
+  end
 end
 
 for _, command in ipairs(commands) do
