@@ -85,7 +85,7 @@ async def test_nobody_is_pulled_down_who_reads_further_up(alice):
 
 @pytest.mark.parametrize("device", [{}, PHONE], ids=["desktop", "phone"])
 async def test_a_running_chat_opens_at_its_end_and_stays_there(alice, world, device):
-    """Guard: the one observer in `useScroll`; without it the chat opens at its beginning."""
+    """Guard: `useScroll` follows what is painted in steps; without, it opens at its beginning."""
     told = alice.agree_text("long", words("a", 600).replace(" ", "\n\n"), lasts_s=5)
     accepted = await world.api.http.post("/api/invoke_endpoint", json={"message": "long"})
     await world.api.shown(accepted.json()["request_id"], len(told) // 2)

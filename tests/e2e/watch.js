@@ -45,7 +45,10 @@
       buffered: true,
     });
   note("layout-shift", (entry) => {
-    if (!entry.hadRecentInput) watch.shifts.push({ at: entry.startTime, value: entry.value });
+    const what = entry.sources.map(({ node, previousRect: from, currentRect: to }) =>
+      `${node?.className ?? node?.nodeName} ${from.y}+${from.height} > ${to.y}+${to.height}`,
+    );
+    if (!entry.hadRecentInput) watch.shifts.push({ at: entry.startTime, value: entry.value, what });
   });
   note("longtask", (entry) => watch.long.push({ at: entry.startTime, ms: entry.duration }));
 })();

@@ -68,7 +68,12 @@ const GroupView = memo(function GroupView(props: GroupViewProps) {
   useEffect(() => {
     if (!whole) return;
     // Not by a class of React's: nothing has to be rendered for it.
-    const timer = setTimeout(() => box.current?.classList.add(styles.resting ?? ""), REST_AFTER_MS);
+    const rest = () => box.current?.classList.add(styles.resting ?? "");
+    // The browser knows its size only when it has been in a frame: on a busy machine that is late.
+    const timer = setTimeout(
+      () => requestAnimationFrame(() => requestAnimationFrame(rest)),
+      REST_AFTER_MS,
+    );
     return () => clearTimeout(timer);
   }, [whole]);
   return (

@@ -34,3 +34,14 @@ test("what is settled keeps its identity while more comes", () => {
   expect(after.slice(0, same).every((block, n) => block === before[n])).toBe(true);
   expect(see("Another text.").map(({ text }) => text)).toEqual(["Another text."]);
 });
+
+test("what was shown by itself is never joined", () => {
+  const splitter = new Splitter();
+  const merging = new Merging();
+  let text = "";
+  for (const line of lines(40).split("\n\n")) {
+    text += `${line}\n\n`;
+    merging.update(splitter.update(text), splitter.settled);
+  }
+  expect(merging.update(splitter.update(text), splitter.settled)).toHaveLength(40);
+});

@@ -8,13 +8,18 @@ const CHARACTERS = 600;
 export class Merging {
   #joined: Block[] = [];
   #taken = 0;
+  #seen = 0;
   #last: Block | undefined;
 
   /** Returns `blocks` with their first `settled` ones joined; the others are shown one by one. */
   update(blocks: readonly Block[], settled: number): readonly Block[] {
     if (this.#taken > settled || blocks[this.#taken - 1] !== this.#last) this.#reset();
-    for (const block of joined(blocks.slice(this.#taken, settled))) this.#joined.push(block);
+    // What was shown by itself stays so: joined, it would move to another element.
+    const shown = Math.min(settled, Math.max(this.#taken, this.#seen));
+    for (const block of blocks.slice(this.#taken, shown)) this.#joined.push(block);
+    for (const block of joined(blocks.slice(shown, settled))) this.#joined.push(block);
     this.#taken = settled;
+    this.#seen = blocks.length;
     this.#last = blocks[settled - 1];
     return [...this.#joined, ...blocks.slice(settled)];
   }
@@ -22,6 +27,7 @@ export class Merging {
   #reset(): void {
     this.#joined = [];
     this.#taken = 0;
+    this.#seen = 0;
     this.#last = undefined;
   }
 }

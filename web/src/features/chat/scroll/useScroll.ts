@@ -1,4 +1,4 @@
-import { type RefObject, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { type RefObject, useEffect, useRef, useState } from "react";
 import { useStickToBottom } from "use-stick-to-bottom";
 import { keepPlace, placeIn } from "./places";
 
@@ -10,14 +10,8 @@ type Box = RefObject<HTMLElement | null>;
 /** Keeps the end in view while it grows, until a person scrolls up; comes back to where they were. */
 export function useScroll(chatId: string | null) {
   const [kept] = useState(() => (chatId === null ? null : placeIn(chatId)));
-  const stick = useStickToBottom({ initial: kept === null ? "instant" : false });
-  const { scrollRef, stopScroll, state, isAtBottom, scrollToBottom } = stick;
-  // Called as a function, the library's own reference would begin to follow the content: by a chain
-  // of promises as long as it grows, whose end costs the square of their number.
-  const contentRef = useRef<HTMLDivElement>(null);
-  useLayoutEffect(() => {
-    stick.contentRef.current = contentRef.current;
-  }, [stick.contentRef]);
+  const stick = useStickToBottom({ initial: kept === null ? "instant" : false, resize: "instant" });
+  const { scrollRef, contentRef, stopScroll, state } = stick;
   const settling = useRef(kept !== null);
   useEffect(() => {
     if (kept === null || !scrollRef.current || !contentRef.current) return;
@@ -29,42 +23,25 @@ export function useScroll(chatId: string | null) {
     return settle(box, contentRef.current, go, () => {
       settling.current = false;
     });
-  }, [kept, scrollRef, stopScroll]);
-  const follow = (by: number) => {
-    state.resizeDifference = by;
+  }, [kept, scrollRef, contentRef, stopScroll]);
+  useFollow(scrollRef, () => {
+    // The composer grew or shrank: the end stays in view, and that was nobody's scrolling.
     if (state.isAtBottom) state.scrollTop = state.calculatedTargetScrollTop;
-    // What the browser scrolls by itself when something shrinks was nobody's scrolling up.
-    requestAnimationFrame(() =>
-      setTimeout(() => {
-        if (state.resizeDifference === by) state.resizeDifference = 0;
-      }),
-    );
-  };
-  useHeight(contentRef, follow);
-  // The composer grew or shrank.
-  useHeight(scrollRef, follow);
+  });
   useKeep(chatId, scrollRef, settling);
-  return { scrollRef, contentRef, isAtBottom, scrollToBottom };
+  return stick;
 }
 
-/** Calls `act` whenever the box changes its height, with by how much. */
-function useHeight(box: Box, act: (by: number) => void): void {
+/** Calls `act` whenever the box changes its height. */
+function useFollow(scroll: Box, act: () => void): void {
   const latest = useRef(act);
   latest.current = act;
   useEffect(() => {
-    const node = box.current;
-    if (!node) return;
-    let before = 0;
-    const observer = new ResizeObserver(([entry]) => {
-      const height = entry?.contentRect.height ?? before;
-      if (height === before) return;
-      const by = height - before;
-      before = height;
-      latest.current(by);
-    });
-    observer.observe(node);
+    if (!scroll.current) return;
+    const observer = new ResizeObserver(() => latest.current());
+    observer.observe(scroll.current);
     return () => observer.disconnect();
-  }, [box]);
+  }, [scroll]);
 }
 
 /** Notes where the person is; at the end nothing is noted, since new words are to be followed. */
