@@ -15,7 +15,15 @@ from scripts import web
 from scripts.prepare import REQUIREMENTS, ROOT, VENV, environment
 
 PIP_AUDIT = "pip-audit==2.10.1"
-PYTHON_SETS = ("runtime.txt", "dev.txt", "build.txt", "litellm.txt", "openai-1.txt")
+PYTHON_SETS = (
+    "runtime.txt",
+    "all.txt",
+    "dev.txt",
+    "build.txt",
+    "litellm.txt",
+    "mlflow.txt",
+    "openai-1.txt",
+)
 NPM_FOLDERS = ("web", "tests/clients", "tests/provider")
 Check = tuple[str, Sequence[str], Path]
 

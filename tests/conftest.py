@@ -23,9 +23,6 @@ from tests import databases, valkeys
 SESSION_MARK = "TESTS_SESSION_ID"
 LEFTOVER_GRACE_S = 5
 
-IN_TURN = ("chaos", "e2e")
-"""Folders whose tests run one after the other, in one process, when several share the work."""
-
 Reporting = Generator[None, pytest.TestReport, pytest.TestReport]
 
 # Suites and fakes that are imported, not collected, explain their failures too.
@@ -66,11 +63,8 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.option.seed} (repeat with --seed={config.option.seed})"
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the soak tests out unless they are asked for."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(crew(item)))
     if config.option.soak:
         return
     left_out = [item for item in items if item.get_closest_marker("soak")]
@@ -79,24 +73,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
-def crew(item: pytest.Item) -> str:
-    """Return whom a test may not run beside: its module, or all tests in which seconds count."""
-    kind = item.path.relative_to(item.config.rootpath).parts[1]
-    return kind if kind in IN_TURN else item.path.stem
-
-
-def name_of(item: pytest.Item) -> str:
-    """Return a test's id as the command line takes it."""
-    return item.nodeid.removesuffix(f"@{crew(item)}")
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Reporting:
     """Put the seed beside a failure, where it will be looked for."""
     report = yield
     if report.failed:
         seed = item.config.option.seed
-        report.sections.append(("Seed", f"pytest --seed={seed} '{name_of(item)}'"))
+        report.sections.append(("Seed", f"pytest --seed={seed} '{item.nodeid}'"))
     return report
 
 
@@ -140,7 +123,7 @@ def soak(pytestconfig: pytest.Config) -> bool:
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> random.Random:
     """Randomness that `--seed` repeats, of its own for each test."""
-    return random.Random(f"{request.config.option.seed} {name_of(request.node)}")
+    return random.Random(f"{request.config.option.seed} {request.node.nodeid}")
 
 
 @pytest.fixture

@@ -40,6 +40,9 @@ TERMS_MAX = 24
 COVERAGE_MIN = 0.5
 """A section must know at least this share of the question's words."""
 RELATED_MAX = 6
+RECORDS = "docs/adr/"
+RECORD_WEIGHT = {False: 0.5, True: 2.0}
+"""How much a decision record counts beside other sections, by whether the question asks why."""
 WHO = (
     "I am the built-in guide: not a language model, but a search that quotes Perdure's "
     "documentation."
@@ -122,7 +125,11 @@ class Library:
                 scores[row] += score
                 covered[row] += 1
         enough = [n for n in scores if covered[n] >= COVERAGE_MIN * len(terms)]
-        worth = {n: scores[n] * covered[n] * (1 + self._asks(n, terms)) for n in enough}
+        why = "why" in question.lower()
+        worth = {
+            n: scores[n] * covered[n] * (1 + self._asks(n, terms)) * self._weight(n, why=why)
+            for n in enough
+        }
         enough.sort(key=lambda n: (-worth[n], n))
         return Findings([self.sections[n] for n in enough], unknown)
 
@@ -130,6 +137,10 @@ class Library:
         """Return how much a heading asks the same: the share of words they have in common."""
         heading = set(terms_of(self.sections[row].heading))
         return len(heading.intersection(terms)) / max(1, len(heading.union(terms)))
+
+    def _weight(self, row: int, *, why: bool) -> float:
+        """Return how much a section counts: decision records answer why, the others how."""
+        return RECORD_WEIGHT[why] if self.sections[row].source.startswith(RECORDS) else 1.0
 
     def _hits(self, term: str) -> list[tuple[int, float]]:
         """Return (row, score) of every section that knows `term` or its synonym; more is better."""
