@@ -8,9 +8,6 @@ NPM     = $(PYTHON) scripts/web.py
 # Where a bare PATH has no place for `useradd`, which PostgreSQL's wheel calls when run as root.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-# Tests mostly wait, for a lease or a browser; those in which seconds count stay in one process.
-TWO_AT_ONCE = --numprocesses 2 --dist loadgroup
-
 # Passed on: make run HOST=0.0.0.0 PORT=9000 ARGS="--upstream URL --model NAME"; make test ARGS="-k tail"
 HOST ?=
 PORT ?=
@@ -36,7 +33,7 @@ cluster: ## Serve as many machines do: PostgreSQL, Valkey, 2 servers, 2 workers 
 
 test: setup ## Run every test: real databases, real browser (ARGS to pytest)
 	@$(NPM) run --silent test
-	@$(BIN)/python -m pytest $(TWO_AT_ONCE) $(ARGS)
+	@$(BIN)/python -m scripts.tests $(ARGS)
 
 check: ## Run the quick checks: format, lint, types, style, imports, fast tests
 	@$(PREPARE) dev web
@@ -63,7 +60,7 @@ bench-cluster: ## The same for many machines: PostgreSQL, Valkey, 2 servers, 2 w
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench --cluster $(ARGS)
 
 soak: setup ## Run the long randomised tests as well (ARGS to pytest)
-	@$(BIN)/python -m pytest --soak $(TWO_AT_ONCE) $(ARGS)
+	@$(BIN)/python -m scripts.tests --soak $(ARGS)
 
 docs: ## Build the documentation as a site in build/docs
 	@$(PREPARE) dev

@@ -53,7 +53,7 @@ async def spoken(handler: guide.GuideHandler, question: str) -> list[deltas.Delt
         ("What are the exit codes?", "Exit codes"),
         ("Can I use Celery?", "Can I use Redis or Celery?"),
         ("backup", "Backup and restore"),
-        ("how to configure nginx", "nginx"),
+        ("how to configure nginx", "Behind a proxy"),
         ("How do I change the port?", "How do I change the port or the address?"),
         ("how do I update the server", "Stop and update"),
         ("Why did you choose SQLite?", "1. SQLite through apsw"),
