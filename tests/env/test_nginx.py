@@ -24,11 +24,6 @@ from tests.world.waiting import eventually
 
 CONFIG = (ROOT / "deploy" / "nginx.conf").read_text()
 SLOW = {"chunks": 40, "rate": 20}
-BUFFERED = (
-    "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
-    " proxy_buffer_size 64k; proxy_buffers 8 64k;"
-)
-"""It hands on what fills a buffer, and the rest at the end."""
 KINDS = ["sse", "ws", "ws log"]
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -155,20 +150,10 @@ async def is_live(world, reader):
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_stream_passes_at_once(world, kind):
-    """Guard: no buffering; see the control below."""
+    """Guard: no buffering."""
     request_id = await world.ask({"name": kind, **SLOW})
     assert await is_live(world, world.reader(kind, request_id))
     await world.judge_complete()
-
-
-async def test_a_proxy_that_buffers_is_found(world, tmp_path):
-    """Control: the test above can fail."""
-    ports = [server.port for server in world.servers]
-    changes = {"proxy_buffering off;": BUFFERED}
-    async with standing(tmp_path / "nginx", ports, **changes) as buffering:
-        request_id = await world.ask({"name": "late", **SLOW})
-        reader = SseReader(buffering.url, Record(request_id, "late"))
-        assert not await is_live(world, reader)
 
 
 async def test_without_an_upgrade_there_is_no_websocket(world, tmp_path):
