@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from scripts.prepare import find_tool
 from tests.world.cluster import Cluster
-from tests.world.readers import SseReader, WsReader
+from tests.world.readers import WsReader
 from tests.world.records import Record
 from tests.world.server import ROOT, Process, free_port
 from tests.world.waiting import eventually

@@ -19,7 +19,7 @@ from perdure import model
 from perdure.core import Core
 from perdure.errors import Invalid, PerdureError, TooMany
 from perdure.model import JSON, Status
-from perdure.routers import dialects, problems, sockets
+from perdure.routers import dialects, problems, sockets, turnstile
 from perdure.routers.given import core_of
 from perdure.routers.identity import person_of
 from perdure.routers.streams import patience_s, refuse_draining
@@ -42,6 +42,8 @@ async def connect(websocket: WebSocket) -> None:
     core = core_of(websocket)
     try:
         person = await person_of(websocket)
+        if not person.writes:
+            raise Invalid("This token may only read.", code="scope_missing", status=403)
         refuse_draining(core)
     except PerdureError as error:
         await websocket.send_denial_response(problems.response(error, path="/v1/responses"))
@@ -67,7 +69,8 @@ class Connection:
         """Hear and answer until the client leaves, or the connection is too old."""
         try:
             async with asyncio.timeout(self.age_max_s):
-                await sockets.converse(self._hear(), self._answer())
+                sides = (self._hear(), self._answer(), *sockets.ends(self._websocket))
+                await sockets.converse(*sides)
         except TimeoutError:
             minutes = self.age_max_s / 60
             detail = f"A connection lasts {minutes:g} minutes; open a new one and go on there."
@@ -98,6 +101,7 @@ class Connection:
             try:
                 body = _checked(text, self._core.settings.limits.body_bytes_max)
                 wish = params.read(body)
+                await turnstile.count(self._websocket, self._user_id, "questions")
                 accepted = await create(self._core, self._user_id, wish, kept=self._kept)
             except PerdureError as error:
                 if self._kept and body.get("previous_response_id") == self._kept.response_id:
