@@ -51,26 +51,6 @@ def normal(response):
     return re.sub(r"(resp|chat|msg|evt|tok)_[0-9a-f]+", "ID", response.text)
 
 
-async def test_on_every_route_a_foreign_id_answers_like_an_unknown_one(people):
-    _, mallory, hers = people
-    document = (await mallory.http.get("/openapi.json")).json()
-    tried = 0
-    for path, methods in document["paths"].items():
-        for method, operation in methods.items():
-            if "{" not in path:
-                continue
-            options = {"json": BODIES[name]} if (name := operation["operationId"]) in BODIES else {}
-            foreign, unknown = [
-                await mallory.http.request(method.upper(), path.format(**ids), **options)
-                for ids in (hers, UNKNOWN)
-            ]
-            refused = 403 if path.startswith("/api/admin/") else 404
-            assert foreign.status_code == unknown.status_code == refused, (method, path)
-            assert normal(foreign) == normal(unknown), (method, path)
-            tried += 1
-    assert tried >= 15
-
-
 async def test_none_of_that_changed_anything(people):
     alice, mallory, hers = people
     before = await alice.get(f"/api/chats/{hers['chat_id']}/messages")

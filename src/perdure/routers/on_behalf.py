@@ -21,9 +21,8 @@ TOKEN_CHARACTERS_MAX = 16_384
 MAIL_CHARACTERS_MAX = 254
 
 
-async def user_token(connection: HTTPConnection, person: Who) -> UserToken | None:
-    """Return the caller's token, if the proxy gave one; `person` has been checked before."""
-    del person
+async def user_token(connection: HTTPConnection) -> UserToken | None:
+    """Return the caller's token, if the proxy gave one; the route itself asks who calls."""
     core: Core = connection.app.state.core
     token = connection.headers.get(HEADER, "").strip()
     if core.settings.auth.mode != "proxy" or not token or len(token) > TOKEN_CHARACTERS_MAX:

@@ -28,6 +28,8 @@ router = APIRouter()
 RESTART = 1012
 """Close code: the service restarts, come back in a moment. Source: IANA, WebSocket close codes."""
 
+TOO_BIG = 1009
+"""Close code of a message over the limit. Source: RFC 6455, 7.4.1."""
 MESSAGE_BYTES_MAX = 64 * 1024
 """Of a message that attaches, detaches or cancels: they are short."""
 
@@ -116,9 +118,15 @@ async def send_text(websocket: WebSocket, message: bytes, timeout_s: float) -> N
 
 
 async def messages(websocket: WebSocket) -> AsyncGenerator[JSON]:
-    """Yield the client's messages as JSON objects; what is none becomes an empty object."""
+    """Yield the client's messages as JSON objects; what is none becomes an empty object.
+
+    One that is too long ends the connection, as the protocol wants it.
+    """
     async for text in texts(websocket):
-        yield _object(text) if len(text) <= MESSAGE_BYTES_MAX else {}
+        if len(text) > MESSAGE_BYTES_MAX:
+            await _close(websocket, TOO_BIG, "message_too_large")
+            raise WebSocketDisconnect(TOO_BIG)
+        yield _object(text)
 
 
 async def texts(websocket: WebSocket) -> AsyncGenerator[str | bytes]:
