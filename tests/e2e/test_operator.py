@@ -5,7 +5,7 @@ from playwright.async_api import expect
 
 from tests.e2e.screens import operator
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 WORLD = {"agent": {"attempts_max": 1, "recovery": "fail"}}
 
 

@@ -15,13 +15,13 @@ from tests.e2e.tab import Tab
 from tests.provider import oidc, provider
 from tests.world.server import ROOT, Server, environment, free_port
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
 
 PROMPT = "Half a thought that nobody shall have to type again"
 AGENT = '[agents.guide]\nhandler = "guide"\nwords_per_s = 200.0\n'
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def tab(browser: Browser):
     """A blank tab; nothing may break its policy."""
     context = await browser.new_context(reduced_motion="reduce")
@@ -36,7 +36,7 @@ async def tab(browser: Browser):
     await context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def company(tmp_path):
     """A server whose people log in at a provider."""
     port = free_port()
