@@ -18,6 +18,7 @@ ANSWER_S = 5.0
 CONNECT_S = 3.0
 PING_S = 10.0
 BACKOFF_S = (0.2, 5.0)
+CANCEL_AGAIN_S = 0.5
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[str]).decode
@@ -48,9 +49,12 @@ class RedisBus:
         ]
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop both halves; the library can take a cancellation in mid-connect for its own."""
+        left = set(self._tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
         self._tasks = []
 
     async def publish(self, topics: Iterable[str]) -> None:
