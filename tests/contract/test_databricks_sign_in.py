@@ -19,9 +19,6 @@ from tests.databricks import Workspace, frames, working
 from tests.databricks.workspace import CLIENT, PAT
 from tests.world.server import free_port
 
-# The SDK's first import is the first test's, with whatever its packages warn of.
-pytestmark = pytest.mark.filterwarnings("default")
-
 
 @pytest.fixture
 async def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Workspace]:
