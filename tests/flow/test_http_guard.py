@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from perdure import logs
 from perdure.errors import Unavailable
 from perdure.routers.guard import host_allowed, origin_allowed
 from perdure.routers.identity import trusted
@@ -155,13 +156,15 @@ async def test_a_broken_route_tells_nothing_and_is_logged_once(tmp_path, caplog)
             detail = "postgresql://user:password@host"
             raise RuntimeError(detail)
 
-    async with serving(tmp_path, prepare=with_a_bug) as server:
-        response = await server.http.get("/bug")
+    with caplog.filtering(logs._Ids()):
+        async with serving(tmp_path, prepare=with_a_bug) as server:
+            response = await server.http.get("/bug")
     assert (response.status_code, response.json()["code"]) == (500, "internal_error")
     assert "password" not in response.text
     logged = [record for record in caplog.records if record.exc_info]
     assert len(logged) == 1
     assert logged[0].getMessage() == "GET /bug broke"
+    assert logged[0].call_id == response.headers["x-request-id"]
 
 
 async def test_an_unavailable_store_is_503_and_says_when_to_come_back(server):
