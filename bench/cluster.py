@@ -20,6 +20,8 @@ from bench.load import Load, Result
 from bench.servers import Server, Upstream
 
 SLOTS = 600
+PERSON = "X-Forwarded-User: person-{i}"
+"""Each answer is somebody else's: one person's changes stand in one line by design."""
 READY_S = 60.0
 LOOK_S = 0.05
 
@@ -64,7 +66,7 @@ class Cluster:
         share = load.streams // len(self.apis)
         with contextlib.ExitStack() as stack:
             running = [
-                stack.enter_context(lab.start(api, self._part(load, share, api)))
+                stack.enter_context(lab.start(api, self.part(load, share, api)))
                 for api in self.apis
             ]
             results = [
@@ -74,9 +76,11 @@ class Cluster:
         lab.upstream.settle()
         return results
 
-    def _part(self, load: Load, share: int, api: Server) -> Load:
+    def part(self, load: Load, share: int, api: Server) -> Load:
+        """Return a share of a load for one server, by people of its own."""
         flags = [flag for one in self.processes if one is not api for flag in ("--pid", one.pid)]
         flags += [flag for pid in self.engines for flag in ("--helper", pid)]
+        flags += ["--header", f"{PERSON}-at-{api.port}"]
         return Load(
             share,
             rate=load.rate,
@@ -104,6 +108,7 @@ def cluster(
             "PERDURE_QUEUE_URL": f"celery+{broker.connection_url}/0",
             "PERDURE_BUS_URL": f"{broker.connection_url}/1",
             "PERDURE_WORKER__RUNNING_MAX": str(slots),
+            "PERDURE_AUTH__MODE": "proxy",
             "PERDURE_CONFIG": str(_configured(folder, source)),
         }
         variables |= {f"PERDURE_{name.upper()}": value for name, value in settings.items()}

@@ -46,12 +46,13 @@ def _watched(lab: Lab, many: Cluster) -> tuple[list[Result], dict[str, float]]:
         " WHERE status = 'streaming' AND attempt = 1 AND dispatched_at IS NOT NULL"
     )
     seen: dict[str, float] = {}
-    with lab.start(many.apis[0], ASKED) as running:
+    server = many.apis[0]
+    with lab.start(server, many.part(ASKED, ASKED.streams, server)) as running:
         until = time.monotonic() + ASKED.ramp_s + 1.0
         while time.monotonic() < until:
             seen.update(many.rows(sql))
             time.sleep(0.4)
-        results = [lab.record("questions", many.apis[0], running)]
+        results = [lab.record("questions", server, running)]
     lab.upstream.settle()
     return results, seen
 
@@ -180,7 +181,10 @@ def takeover(lab: Lab) -> list[Outcome]:
     settings: dict[str, Any] = {"lease_s": "6", "reap_s": "1"} if lab.quick else {}
     lease_s = 6.0 if lab.quick else 30.0
     load = Load(2 * TAKEN, rate=2, chunks=150, ramp_s=0.5, warmup_s=60.0, window_s=1.0)
-    with cluster(lab.upstream, **settings) as many, lab.start(many.apis[0], load):
+    with (
+        cluster(lab.upstream, **settings) as many,
+        lab.start(many.apis[0], many.part(load, load.streams, many.apis[0])),
+    ):
         streaming = "SELECT count(*) FROM request WHERE status = 'streaming'"
         ready = many.wait_for(streaming, load.streams, 20.0)
         many.workers[0].kill()

@@ -13,6 +13,7 @@ import pytest
 
 from perdure.handlers.databricks import Credentials, DatabricksHandler
 from perdure.ports import Agent
+from tests import databases
 from tests.databricks import Answer, Workspace, frames, working
 from tests.databricks.frames import done, message, text
 from tests.flow.serving import Served, serving
@@ -106,6 +107,53 @@ async def test_the_token_is_in_no_file_and_a_restart_asks_for_a_new_one(
     finally:
         server.end()
     assert (tmp_path / "data" / "perdure.db").exists()
+    assert places(tmp_path) == []
+
+
+async def test_another_server_does_not_have_the_token_and_says_so(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """On a shared database: the answer ends with a reason, and a retry anywhere is answered.
+
+    Guard: the token is in the memory of the server that was asked, and in no other place.
+    """
+    workspace.answers = [HOLD]
+    async with databases.fresh() as url:
+        shared = f'store_url = "{url}"\nlease_s = 3\nreap_s = 0.5\n'
+        servers = [Server(tmp_path / name, shared + config(workspace)) for name in ("a", "b")]
+        try:
+            await asyncio.gather(*(server.start() for server in servers))
+            who = {"X-Forwarded-User": "ann", "X-Forwarded-Access-Token": SECRET}
+            async with httpx.AsyncClient(headers=who, timeout=20) as http:
+                asking = f"{servers[0].url}/api/invoke_endpoint"
+                asked = (await http.post(asking, json={"message": "hi"})).json()
+
+                async def begun() -> bool:
+                    return bool(workspace.asked)
+
+                await eventually(begun, within_s=20, what="the answer has begun")
+                servers[0].signal(signal.SIGKILL)
+                await servers[0].gone(10)
+                path = f"{servers[1].url}/api/requests/{asked['request_id']}"
+
+                async def failed() -> dict[str, str] | None:
+                    return dict((await http.get(path)).json()["error"] or {}) or None
+
+                error = await eventually(failed, within_s=20, what="it ends")
+                assert error["code"] == "auth_required"
+                assert len(workspace.asked) == 1  # nobody else's rights were used
+                workspace.answers = [WHOLE]
+                again = (await http.post(f"{path}/retry")).json()
+
+                async def completed() -> bool:
+                    row = await http.get(f"{servers[1].url}/api/requests/{again['request_id']}")
+                    return bool(row.json()["status"] == "completed")
+
+                await eventually(completed, within_s=20, what="the retry is answered")
+            await servers[1].stop()
+        finally:
+            for server in servers:
+                server.end()
     assert places(tmp_path) == []
 
 
