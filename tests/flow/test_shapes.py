@@ -185,7 +185,7 @@ def test_check_warns_of_a_redis_that_forgets(tmp_path, config, verdict, said):
 
 
 def test_a_redis_that_is_too_old_is_told_so(tmp_path):
-    """By the check, for each use of it, and by a server and a worker that start."""
+    """By the check, for each use of it, and by a server that starts."""
     with old_redis() as port:
         url = f"redis://127.0.0.1:{port}/0"
         given = {"store_url": url, "queue_url": f"celery+{url}", "bus_url": url, "port": 0}
@@ -194,11 +194,10 @@ def test_a_redis_that_is_too_old_is_told_so(tmp_path):
         for about in ("store", "queue", "bus"):
             assert found[about]["verdict"] == "wrong", about
             assert "is Redis 5.0.14, too old" in found[about]["detail"]
-        for command in ("serve", "worker"):
-            code, said = perdure(tmp_path, command, **given)
-            assert code == 1, said
-            assert "is Redis 5.0.14, too old: 7 or newer (or Valkey) is needed." in said
-            assert "Traceback" not in said
+        code, said = perdure(tmp_path, "serve", **given)
+        assert code == 1, said
+        assert "is Redis 5.0.14, too old: 7 or newer (or Valkey) is needed." in said
+        assert "Traceback" not in said
 
 
 class OldRedis(socketserver.StreamRequestHandler):
