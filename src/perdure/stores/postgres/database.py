@@ -37,6 +37,7 @@ NOW = "extract(epoch FROM clock_timestamp())::double precision"
 LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that was cut off in mid-sentence
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -44,7 +45,7 @@ LOST = (
     OSError,
 )
 AGAIN = (*LOST, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-FOREIGN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+FOREIGN = (*LOST, asyncpg.PostgresError, TimeoutError)
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +186,11 @@ class Database:
         if not self._pools:
             raise Unavailable("The store is closed.", code="store_unavailable")
         async with self._pools[pool].acquire(timeout=COMMAND_S) as connection:
-            yield connection
+            try:
+                yield connection
+            except asyncpg.InternalClientError:
+                connection.terminate()  # the pool would hand it out again, out of step as it is
+                raise
 
     async def _insist(self, attempt: Callable[[], Awaitable[T]], operation: str) -> T:
         for pause_s in PAUSES_S:
