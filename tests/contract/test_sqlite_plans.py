@@ -14,7 +14,7 @@ import pytest
 
 from perdure.model import Status
 from perdure.stores.sqlite import SqliteStore
-from tests.contract.stores import READ_BYTES, RUN, SqliteHarness, question
+from tests.contract.stores import READ_BYTES, RUN, SqliteHarness, question, take
 
 GROWING = "request|message|chat|segment|webhook|idempotency|input|feedback"
 BOUNDED = "request_waiting|request_active|request_active_chat|webhook_due|segment_part"
@@ -40,7 +40,7 @@ class Plans:
         for connection in (store.db.writer, store.db.reader):
             connection.exec_trace = self._heard
 
-    def _heard(self, _cursor: apsw.Cursor, sql: str, values: tuple[apsw.SQLiteValue, ...]) -> bool:
+    def _heard(self, _cursor: apsw.Cursor, sql: str, values: apsw.Bindings | None) -> bool:
         if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", sql) and sql not in self.steps:
             plan = self._asked.execute(f"EXPLAIN QUERY PLAN {sql}", values)
             self.steps[sql] = [row[3] for row in plan]
@@ -63,7 +63,7 @@ async def live(store: SqliteStore, user: str) -> None:
     for _ in range(2):
         made = await store.accept(question(user))
         await store.admit(RUN)
-        claim = await store.claim(made.request.id, "worker", 30)
+        claim = await take(store, made.request.id)
         await store.renew({made.request.id: claim.claim_id}, 30)
         await store.read({made.request.id: -1}, READ_BYTES)
         await store.positions()
