@@ -69,7 +69,8 @@ def _reckoned(found: list[list[str]]) -> Iterator[str]:
         f" {at_once:,} answers *at the same time*, {more:,} with more delay. People read and think"
         f" in between: if one in ten of those who have the page open waits for an answer, that is"
         f" {10 * at_once:,} to {10 * more:,} people at once. Answers of {ANSWER_S} s, {at_once:,}"
-        f" at once, are {at_once / ANSWER_S:.0f} a second, {at_once * 3600 / ANSWER_S:,.0f} an hour."
+        f" at once, are {at_once / ANSWER_S:.0f} a second,"
+        f" {at_once * 3600 / ANSWER_S:,.0f} an hour."
         f" A million answers of {CHUNKS} chunks take {hours:.1f} core-hours."
     )
 
