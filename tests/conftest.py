@@ -18,8 +18,6 @@ from hypothesis import HealthCheck, settings
 
 from scripts.prepare import find_browser
 from tests import databases, early, valkeys
-from tests.databricks import mlflow_servers
-from tests.upstream import litellm
 
 # Every process a test starts inherits it, however it detaches: so the survivors are found.
 SESSION_MARK = "TESTS_SESSION_ID"
@@ -77,6 +75,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin with the servers that start slowly, if a test is going to need them."""
+    # What they import is to be rewritten for its assertions first.
+    from tests import litellm  # noqa: PLC0415
+    from tests.databricks import mlflow_servers  # noqa: PLC0415
+
     if not session.config.option.collectonly:
         wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
         early.begin({"litellm": litellm.begun, "mlflow": mlflow_servers.begun}, wanted)

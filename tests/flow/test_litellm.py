@@ -14,7 +14,7 @@ from perdure.errors import UpstreamError
 from perdure.handlers.openai import OpenAIHandler
 from perdure.ports import Call
 from tests.early import START_S
-from tests.upstream.litellm import KEY, SAID, running
+from tests.litellm import KEY, SAID, running
 from tests.world.server import Server
 
 pytestmark = pytest.mark.timeout(START_S + 60)
