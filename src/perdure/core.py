@@ -79,6 +79,7 @@ class Core:
         self.webhooks = Delivery(self.store, settings.webhooks, self.metrics)
         self.tails = Tails(self.store, self.bus)
         self.journal = Journal(self.store, self.bus, self.metrics)
+        self.journal.on_stored = self.tails.take
         self.runner = self._runner()
         self.reconciler = self._reconciler()
         self.heartbeat = self._heartbeat(adapters.lease_store)

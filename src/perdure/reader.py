@@ -15,7 +15,6 @@ from itertools import count
 import msgspec
 
 from perdure.errors import NotFound, PerdureError
-from perdure.ports import Slice
 from perdure.wire import kind_bytes as kind
 
 HELD_BYTES = 16 * 1024
@@ -113,16 +112,20 @@ class Tail:
         self.waiters: dict[asyncio.Future[bool], float] = {}
         self.listeners: list[Reader] = []
 
-    def extend(self, slice_: Slice, now: float) -> None:
-        """Take what was read after `next`, and wake the readers."""
-        first, events = slice_.first, slice_.events
-        if self.next is None or first != self.next:
+    def extend(self, first: int, events: Sequence[bytes], *, ended: bool, now: float) -> None:
+        """Take durable events, of which some may be here already, and tell the readers.
+
+        `ended`: nothing follows them.
+        """
+        number = self.next
+        if number is None or first > number:
             return
-        following = first + len(events)
-        self.ended = slice_.ended and following > slice_.last
+        if first < number:
+            events = events[number - first :]
+        self.ended = self.ended or ended
         if events:
-            self.next = following
-            batch = Batch(first, events, self.ended)
+            self.next = number + len(events)
+            batch = Batch(number, events, ended)
             if self.listeners:
                 self.moved_at = now
                 self._tell(batch)

@@ -20,12 +20,17 @@ REQUEST = (
     " trace_id, error, usage, output, incomplete_reason, metadata, events_pruned,"
     " params, transient, upstream, traceparent"
 )
+UNFINISHED = "status IN ('queued', 'streaming')"
+"""SQLite uses the indexes of the unfinished requests only where this very term is said."""
+
 MESSAGE = "id, chat_id, parent_id, role, text, parts, output, request_id, created_at"
 CHAT = (
     "id, user_id, agent_id, title, created_at, updated_at, revision, pinned, archived,"
     " deleted_at IS NOT NULL, current_message_id, unread, last_status,"
-    " (SELECT id FROM request r WHERE r.chat_id = chat.id AND r.status = 'streaming' LIMIT 1),"
-    " (SELECT count(*) FROM request r WHERE r.chat_id = chat.id AND r.status = 'queued'),"
+    " (SELECT id FROM request r WHERE r.chat_id = chat.id AND r.status = 'streaming'"
+    " AND r.status IN ('queued', 'streaming') LIMIT 1),"
+    " (SELECT count(*) FROM request r WHERE r.chat_id = chat.id AND r.status = 'queued'"
+    " AND r.status IN ('queued', 'streaming')),"
     " metadata, client_id"
 )
 WEBHOOK = (
