@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from scripts.prepare import find_browser
-from tests import databases, valkeys
+from tests import databases, early, valkeys
 
 # Every process a test starts inherits it, however it detaches: so the survivors are found.
 SESSION_MARK = "TESTS_SESSION_ID"
@@ -73,6 +73,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin with the servers that start slowly, if a test is going to need them."""
+    # What they import is to be rewritten for its assertions first.
+    from tests import litellm  # noqa: PLC0415
+    from tests.databricks import mlflow_servers  # noqa: PLC0415
+
+    if not session.config.option.collectonly:
+        wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+        early.begin({"litellm": litellm.begun, "mlflow": mlflow_servers.begun}, wanted)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -157,3 +168,4 @@ def databases_end(no_process_is_left_behind: None) -> Iterator[None]:
     yield
     databases.stop()
     valkeys.stop()
+    early.stop()

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
+from perdure import chores
 from perdure.errors import NotFound, PerdureError
 from perdure.ports import Append, Bus, RequestStore
 from perdure.reader import Batch, Drained, Reader, Sink, Tail, http_chunk, unknown
@@ -59,9 +60,7 @@ class Tails:
     async def close(self) -> None:
         """End all readers and stop."""
         self.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await chores.end(self._tasks)
 
     def drain(self) -> None:
         """End all readers with `Drained`, now and from now on."""

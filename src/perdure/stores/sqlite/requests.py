@@ -330,6 +330,28 @@ class Requests(Transitions):
         found = self.db.look("SELECT items FROM input WHERE request_id = ?", request_id)
         return list(rows.load(str(found[0][0]))) if found else []
 
+    async def unanswered(self, request_id: str, mark: str) -> None:
+        await self.db.write(
+            lambda: self.db.all(
+                "INSERT OR REPLACE INTO idempotency SELECT user_id, ?, id, '', ? FROM request"
+                " WHERE id = ?",
+                rows.UNANSWERED + mark,
+                time.time(),
+                request_id,
+            )
+        )
+
+    async def rejoin(self, user_id: str, mark: str) -> Request | None:
+        def work() -> Request | None:
+            row = self.db.one(
+                "DELETE FROM idempotency WHERE user_id = ? AND key = ? RETURNING request_id",
+                user_id,
+                rows.UNANSWERED + mark,
+            )
+            return None if row is None else self._get(row[0])
+
+        return await self.db.write(work)
+
     async def counts(self) -> dict[str, int]:
         found = self.db.look(
             "SELECT status, count(*) FROM request WHERE status IN ('queued', 'streaming')"
