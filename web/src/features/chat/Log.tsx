@@ -22,9 +22,9 @@ interface LogProps {
 
 /** The conversation so far. Screen readers are told its end by the status region, not each word. */
 export function Log({ chatId, agent, messages, outgoing, busy, onTakeBack }: LogProps) {
-  const { scrollRef, contentRef, isAtBottom, scrollToBottom } = useScroll(chatId);
+  const { scrollRef, contentRef, away, toEnd } = useScroll(chatId);
   const { from, to } = useRange(messages.length, MESSAGES);
-  useNewest(messages.length + outgoing.length, () => void scrollToBottom("instant"));
+  useNewest(messages.length + outgoing.length, () => toEnd("instant"));
   return (
     <div className={styles.frame}>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it is scrolled with the keys */}
@@ -50,7 +50,7 @@ export function Log({ chatId, agent, messages, outgoing, busy, onTakeBack }: Log
           ))}
         </div>
       </div>
-      {!isAtBottom && <Jump onClick={() => void scrollToBottom("smooth")} />}
+      {away && <Jump onClick={() => toEnd("smooth")} />}
     </div>
   );
 }
