@@ -188,6 +188,6 @@ async function problemOf(response: Response): Promise<CallError> {
 }
 
 function sentenceOf(status: number, given: { detail?: string; title?: string } | null): string {
-  if (status === 401) return "You are no longer signed in. Sign in again in another tab.";
+  if (status === 401) return "You are no longer signed in. Reload this page to sign in again.";
   return given?.detail ?? given?.title ?? `The server answered with an error (${status}).`;
 }

@@ -1,23 +1,20 @@
-import { type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { Follow } from "./follow";
-import { keepPlace, placeIn } from "./places";
+import { keepPlace, type Place } from "./places";
 
 const QUIET_MS = 700;
 const OWN_SCROLLING = ["wheel", "touchstart", "keydown", "pointerdown"] as const;
 
-type Box = RefObject<HTMLDivElement | null>;
-
 /** Keeps the end in view while it grows, until a person scrolls up; comes back to where they were.
  *
- * Returns the refs for the box and for what is in it, whether the end is out of sight, and what
- * goes there. */
-export function useScroll(chatId: string | null) {
-  const [kept] = useState(() => (chatId === null ? null : placeIn(chatId)));
+ * Returns the refs for the box and for what is in it, whether the end is out of sight, what goes
+ * there, and whether the place has been found again. */
+export function useScroll(kept: Place | null) {
   const [away, setAway] = useState(false);
   const scrollRef = useRef<HTMLDivElement>(null);
   const contentRef = useRef<HTMLDivElement>(null);
   const follow = useRef<Follow | null>(null);
-  const settling = useRef(kept !== null);
+  const settled = useRef(kept === null);
   useLayoutEffect(() => {
     const [box, content] = [scrollRef.current, contentRef.current];
     if (!box || !content) return;
@@ -28,27 +25,30 @@ export function useScroll(chatId: string | null) {
   }, [kept]);
   useEffect(() => {
     if (kept === null || !scrollRef.current || !contentRef.current) return;
-    const go = () => follow.current?.toPlace(kept);
+    const go = () => follow.current?.toPlace(kept.top);
     return settle(scrollRef.current, contentRef.current, go, () => {
-      settling.current = false;
+      settled.current = true;
     });
   }, [kept]);
-  useKeep(chatId, scrollRef, settling);
   const toEnd = useCallback((how: "smooth" | "instant") => follow.current?.toEnd(how), []);
-  return { scrollRef, contentRef, away, toEnd };
+  return { scrollRef, contentRef, away, toEnd, settled };
 }
 
 /** Notes where the person is; at the end nothing is noted, since new words are to be followed. */
-function useKeep(chatId: string | null, scroll: Box, settling: RefObject<boolean>): void {
+export function useKeep(
+  chatId: string | null,
+  floor: number,
+  { scrollRef, settled }: Pick<ReturnType<typeof useScroll>, "scrollRef" | "settled">,
+): void {
   useEffect(() => {
-    const box = scroll.current;
+    const box = scrollRef.current;
     if (!box || chatId === null) return;
     const keep = () => {
-      if (!settling.current) keepPlace(chatId, atEnd(box) ? null : box.scrollTop);
+      if (settled.current) keepPlace(chatId, atEnd(box) ? null : { top: box.scrollTop, floor });
     };
     box.addEventListener("scroll", keep, { passive: true });
     return () => box.removeEventListener("scroll", keep);
-  }, [chatId, scroll, settling]);
+  }, [chatId, floor, scrollRef, settled]);
 }
 
 function atEnd(box: HTMLElement): boolean {
