@@ -266,3 +266,42 @@ async def test_many_small_pieces_are_shown_as_fast_as_they_come(alice, tell):
     await eventually(whole, within_s=40, what="every piece is there")
     tell("small_pieces_behind_the_end_s", round(time.monotonic() - ended_at, 1))
     assert time.monotonic() - ended_at < 20
+
+
+async def test_a_chat_of_2000_messages_opens_as_one_of_two_and_shows_earlier_ones_on_the_way_up(
+    alice, world, tell
+):
+    """Guard: `useEarlier`; painting all of them takes a minute of the page's time."""
+
+    async def made(count):
+        said = [{"role": ("user", "assistant")[n % 2], "content": PARAGRAPH} for n in range(count)]
+        asked = {"role": "user", "content": "the last"}
+        accepted = await world.api.http.post(
+            "/api/invoke_endpoint", json={"messages": [*said, asked]}
+        )
+        await world.api.ended(accepted.json()["request_id"])
+        return accepted.json()["chat_id"]
+
+    async def opening(chat_id):
+        tab = await alice.tab(before=UNWATCHED)
+        began_at = time.monotonic()
+        await tab.opens(chat_id)
+        await expect(tab.questions.last).to_contain_text("the last")
+        return tab, time.monotonic() - began_at
+
+    short, long = await made(0), await made(2000)
+    _, short_s = await opening(short)
+    tab, long_s = await opening(long)
+    tell("opening_a_short_chat_s", round(short_s, 2))
+    tell("opening_2000_messages_s", round(long_s, 2))
+    assert long_s < 3 * short_s + 2
+    await expect(tab.questions).to_have_count(20)
+    await expect(tab.button("Earlier messages")).to_be_attached()
+
+    box = tab.page.get_by_role("log").locator("xpath=..")
+    first = await tab.questions.first.element_handle()
+    await box.evaluate("(box) => box.scrollTo({top: 900})")
+    await expect(tab.questions).to_have_count(40)
+    placed = await first.bounding_box()
+    assert 0 > placed["y"] > -1200, "what was in view has stayed there"
+    assert (await tab.page.evaluate("() => watch.long.filter(({ms}) => ms > 400)")) == []

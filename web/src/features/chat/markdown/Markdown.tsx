@@ -97,7 +97,7 @@ interface BlockViewProps extends Whole {
 const BlockView = memo(function BlockView({ block, open, definitions, level }: BlockViewProps) {
   const goesOn = block.kind === "text" && block.goesOn;
   return (
-    <div className={goesOn ? styles.further : styles.block}>
+    <div dir="auto" className={goesOn ? styles.further : styles.block}>
       {block.kind === "code" ? (
         <CodeBlock code={block.text} language={block.language} open={open && block.open} />
       ) : (
