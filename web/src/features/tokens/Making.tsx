@@ -30,6 +30,7 @@ export function Making({ busy, onMake }: { busy: boolean; onMake: (wanted: NewTo
       <label className={styles.wide}>
         What is it for?
         <input
+          ref={(field) => field?.setAttribute("autofocus", "")}
           value={name}
           maxLength={NAME_CHARACTERS_MAX}
           placeholder="e.g. my laptop"

@@ -62,7 +62,7 @@ function Row({ token, onRevoke }: { token: Token; onRevoke: () => void }) {
         <span className={styles.facts}>{facts(token, new Date())}</span>
       </div>
       {sure ? (
-        <>
+        <span className={styles.ways}>
           <Button onClick={() => ask(false)}>Keep</Button>
           <Button
             autoFocus
@@ -72,7 +72,7 @@ function Row({ token, onRevoke }: { token: Token; onRevoke: () => void }) {
           >
             Revoke now
           </Button>
-        </>
+        </span>
       ) : (
         <Button aria-label={`Revoke ${token.name}`} onClick={() => ask(true)}>
           Revoke
