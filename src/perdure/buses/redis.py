@@ -9,6 +9,7 @@ from typing import Any
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
+from perdure import chores
 from perdure.buses.shared import SharedBus
 
 SPACING_S = 0.01
@@ -16,7 +17,6 @@ ANSWER_S = 5.0
 CONNECT_S = 3.0
 PING_S = 10.0
 PAUSE_MAX_S = 5.0
-CANCEL_AGAIN_S = 0.5
 LOST = (RedisError, OSError, TimeoutError)
 
 
@@ -41,12 +41,8 @@ class RedisBus(SharedBus):
         ]
 
     async def close(self) -> None:
-        """Stop both halves; the library can take a cancellation in mid-connect for its own."""
-        left = set(self._tasks)
-        while left:
-            for task in left:
-                task.cancel()
-            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        """Stop both halves."""
+        await chores.end(self._tasks)
         self._tasks = []
 
     def _over(
