@@ -221,7 +221,8 @@ def takeover(lab: Lab) -> list[Outcome]:
             "SELECT count(*) FROM request WHERE status = 'streaming' AND worker_id <> "
             "(SELECT worker_id FROM request WHERE attempt = 2 LIMIT 1)"
         )
-        again = many.wait_for("SELECT count(*) FROM request WHERE attempt = 2", 1, lease_s + 15)
+        begun = "SELECT least(count(*), 1) FROM request WHERE attempt = 2"
+        again = many.wait_for(begun, 1, lease_s + 15)
         all_again = many.wait_for(lost, 0, 15.0)
         seconds = time.monotonic() - killed
     lab.upstream.settle()
