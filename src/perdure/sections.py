@@ -173,7 +173,8 @@ class DatabaseSettings(Section):
     """How a PostgreSQL or Redis store is used; where it is says `store_url`."""
 
     connections_max: Count = Field(
-        default=10, description="Connections of one process, beside two for running answers."
+        default=10,
+        description="Connections of one process, beside those kept for answers, readers, leases.",
     )
     prepared_statements: bool = Field(
         default=True, description="PostgreSQL: off behind a pooler in transaction mode (PgBouncer)."
@@ -253,6 +254,9 @@ class AgentSettings(Section):
     )
     endpoint: str = Field(default="", description="`databricks`: name of the serving endpoint.")
     genie_space: str = Field(default="", description="`databricks`: a Genie space's id instead.")
+    supervisor_model: str = Field(
+        default="", description="`databricks`: a model that the Supervisor API runs instead."
+    )
     profile: str = Field(default="", description="`databricks`: profile of `~/.databrickscfg`.")
     on_behalf_of: Literal["auto", "always", "never"] = Field(
         default="auto",

@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import Sequence
 
+from perdure import chores
 from perdure.errors import PerdureError
 from perdure.http import ConnectFailed, HttpClient, HttpError
 from perdure.metrics import Metrics
@@ -70,8 +71,7 @@ class Delivery:
     async def close(self) -> None:
         """Stop; what was not delivered waits in the store."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await chores.end([self._task])
         await self._client.close()
 
     async def _rounds(self) -> None:

@@ -271,31 +271,6 @@ async def test_a_postgresql_bus_that_was_cut_off_comes_back_by_itself():
         await meet(one, other)
 
 
-async def test_a_bus_closes_though_a_cancellation_is_taken_for_something_else(free_port):
-    """Guard: the further cancellations in `close`; a library may take one for its own."""
-    bus = RedisBus(f"redis://127.0.0.1:{free_port}")
-    lost = []
-
-    async def deaf(client):
-        for _ in range(2):
-            try:
-                await asyncio.Event().wait()
-            except asyncio.CancelledError:
-                lost.append(client)
-        await asyncio.Event().wait()
-
-    tasks = bus._tasks = [asyncio.create_task(deaf(n)) for n in range(2)]
-    await asyncio.sleep(0)
-    closing = asyncio.create_task(bus.close())
-    done, _ = await asyncio.wait([closing], timeout=10)
-    for _ in range(3):
-        for task in (*tasks, closing):
-            task.cancel()
-        await asyncio.sleep(0)
-    assert done, "it waits for ever"
-    assert sorted(lost) == [0, 0, 1, 1]
-
-
 async def test_a_bus_whose_server_never_was_there_does_no_harm(free_port):
     """A start does not wait for it: readers are right without any bus."""
     for bus in (

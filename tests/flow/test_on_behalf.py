@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import signal
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import asyncpg
 import httpx
 import psutil
 import pytest
 
 from perdure.handlers.databricks import Credentials, DatabricksHandler
-from perdure.ports import Agent
+from perdure.ports import Agent, Roll
+from tests import databases, valkeys
 from tests.databricks import Answer, Workspace, frames, working
 from tests.databricks.frames import done, message, text
 from tests.flow.serving import Served, serving
@@ -106,6 +111,108 @@ async def test_the_token_is_in_no_file_and_a_restart_asks_for_a_new_one(
     finally:
         server.end()
     assert (tmp_path / "data" / "perdure.db").exists()
+    assert places(tmp_path) == []
+
+
+async def test_the_token_is_in_no_message_of_the_queue_and_in_no_row(
+    workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guard: a message is the request's id and nothing else; workers are reached by no token."""
+    handler = DatabricksHandler("agent", Credentials(workspace.url, token="none"))
+    agents = {"agent": Agent(id="agent", handler=handler)}
+    async with AsyncExitStack() as stack:
+        broker = await stack.enter_async_context(valkeys.fresh())
+        url = await stack.enter_async_context(databases.fresh())
+        made = serving(
+            tmp_path,
+            user="ann",
+            agents=agents,
+            log_level="debug",
+            store_url=url,
+            queue_url=f"celery+{broker}",
+        )
+        served = await stack.enter_async_context(made)
+        assert isinstance(served.core.store, Roll)
+        await served.core.store.present("worker", 1, 60)  # so that it is sent to somebody
+        served.http.headers["X-Forwarded-Access-Token"] = SECRET
+        asked = await served.ask("hi", "agent")
+
+        async def sent() -> list[str]:
+            return await asyncio.to_thread(messages, broker)
+
+        (message,) = await eventually(sent, within_s=20, what="a message waits in the broker")
+        assert asked["request_id"] in message
+        told = [message, caplog.text, *await rows(url)]
+        assert any(asked["request_id"] in row for row in told[2:])
+    assert not [text for text in told if SECRET in text or "the-own-token-of-ann" in text]
+
+
+def messages(broker: str) -> list[str]:
+    """Return what waits in a broker, its bodies decoded."""
+    with valkeys.client(broker) as client:
+        return [
+            message + base64.b64decode(json.loads(message)["body"]).decode()
+            for key in client.scan_iter(_type="list")
+            for message in map(str, client.lrange(key, 0, -1))
+        ]
+
+
+async def rows(url: str) -> list[str]:
+    """Return every row of a database as text."""
+    connection = await asyncpg.connect(url)
+    try:
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname='public'")
+        named = [f'SELECT t::text FROM "{name}" t' for (name,) in tables]  # noqa: S608
+        found = [await connection.fetch(query) for query in named]
+        return [row[0] for every in found for row in every]
+    finally:
+        await connection.close()
+
+
+async def test_another_server_does_not_have_the_token_and_says_so(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """On a shared database: the answer ends with a reason, and a retry anywhere is answered.
+
+    Guard: the token is in the memory of the server that was asked, and in no other place.
+    """
+    workspace.answers = [HOLD]
+    async with databases.fresh() as url:
+        shared = f'store_url = "{url}"\nlease_s = 3\nreap_s = 0.5\n'
+        servers = [Server(tmp_path / name, shared + config(workspace)) for name in ("a", "b")]
+        try:
+            await asyncio.gather(*(server.start() for server in servers))
+            who = {"X-Forwarded-User": "ann", "X-Forwarded-Access-Token": SECRET}
+            async with httpx.AsyncClient(headers=who, timeout=20) as http:
+                asking = f"{servers[0].url}/api/invoke_endpoint"
+                asked = (await http.post(asking, json={"message": "hi"})).json()
+
+                async def begun() -> bool:
+                    return bool(workspace.asked)
+
+                await eventually(begun, within_s=20, what="the answer has begun")
+                servers[0].signal(signal.SIGKILL)
+                await servers[0].gone(10)
+                path = f"{servers[1].url}/api/requests/{asked['request_id']}"
+
+                async def failed() -> dict[str, str] | None:
+                    return dict((await http.get(path)).json()["error"] or {}) or None
+
+                error = await eventually(failed, within_s=20, what="it ends")
+                assert error["code"] == "auth_required"
+                assert len(workspace.asked) == 1  # nobody else's rights were used
+                workspace.answers = [WHOLE]
+                again = (await http.post(f"{path}/retry")).json()
+
+                async def completed() -> bool:
+                    row = await http.get(f"{servers[1].url}/api/requests/{again['request_id']}")
+                    return bool(row.json()["status"] == "completed")
+
+                await eventually(completed, within_s=20, what="the retry is answered")
+            await servers[1].stop()
+        finally:
+            for server in servers:
+                server.end()
     assert places(tmp_path) == []
 
 

@@ -39,6 +39,7 @@ POLICY = (
     b"form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = (
+    (b"content-security-policy", POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
@@ -78,7 +79,8 @@ class Guard:
             finally:
                 turnstile.leave(scope)
         elif "websocket.http.response" in scope.get("extensions", {}):
-            await problems.response(refusal)(scope, receive, send)
+            path = dialects.place_of(HTTPConnection(scope))
+            await problems.response(refusal, path=path)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -131,10 +133,9 @@ def _count(scope: Scope, status: int) -> None:
 
 
 def _adorn(headers: list[tuple[bytes, bytes]], call_id: str) -> list[tuple[bytes, bytes]]:
-    headers += HEADERS
+    own = {name for name, _ in headers}
+    headers += [(name, value) for name, value in HEADERS if name not in own]
     headers.append((b"x-request-id", call_id.encode()))
-    if not any(name == b"content-security-policy" for name, _ in headers):
-        headers.append((b"content-security-policy", POLICY))
     return headers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from perdure.items import request_of
-from perdure.model import JSON, Chat, Feedback, Message, Request, new_id
+from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
 from perdure.stores import cursors, refusals, rows, words
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.requests import Requests
@@ -22,10 +22,8 @@ SELECT {rows.CHAT} FROM chat WHERE user_id = $1 AND deleted_at IS NULL AND archi
  ORDER BY chat.pinned DESC, chat.updated_at DESC, chat.id LIMIT $9
 """
 FEEDBACK = (
-    f"INSERT INTO feedback ({rows.FEEDBACK}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-    " ON CONFLICT (request_id, user_id, name) DO UPDATE SET id = excluded.id,"
-    " trace_id = excluded.trace_id, value = excluded.value, rationale = excluded.rationale,"
-    " created_at = excluded.created_at"
+    f"INSERT INTO feedback ({rows.FEEDBACK}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+    f" ON CONFLICT (request_id, user_id, name) DO UPDATE SET {rows.FEEDBACK_ANEW}"
 )
 
 
@@ -153,12 +151,16 @@ class Chats(Requests):
         async def work(session: Session) -> list[str]:
             await session.one(LOCK_CHAT, chat_id)
             await self._chat(session, chat_id, user_id)
-            stopped = await session.all(
-                f"SELECT id FROM request WHERE chat_id = $1 AND {UNFINISHED} FOR UPDATE",
+            found = await session.all(
+                f"SELECT id FROM request WHERE chat_id = $1 AND {UNFINISHED}"
+                " ORDER BY created_at, id FOR UPDATE",
                 chat_id,
             )
+            stopped = [row[0] for row in found]
+            for request_id in stopped:
+                await self._end(session, request_id, Status.CANCELLED)
             await self._remove_chat(session, chat_id, user_id)
-            return [row[0] for row in stopped]
+            return stopped
 
         return await self.db.write(work)
 
@@ -197,6 +199,7 @@ class Chats(Requests):
     async def remove_message(self, message_id: str, user_id: str) -> str:
         async def work(session: Session) -> str:
             request = await self._waiting_request(session, message_id, user_id)
+            await self._end(session, request.id, Status.CANCELLED)
             gone = [message_id, request.message_id]
             row = await session.one("SELECT parent_id FROM message WHERE id = $1", message_id)
             await session.all(
@@ -220,17 +223,7 @@ class Chats(Requests):
         async def work(session: Session) -> None:
             if (await self._get(session, feedback.request_id)).user_id != feedback.user_id:
                 raise refusals.unknown("request", feedback.request_id)
-            await session.all(
-                FEEDBACK,
-                feedback.id,
-                feedback.user_id,
-                feedback.request_id,
-                feedback.trace_id,
-                feedback.name,
-                rows.dump(feedback.value),
-                feedback.rationale,
-                feedback.created_at,
-            )
+            await session.all(FEEDBACK, *rows.feedback_values(feedback))
 
         await self.db.write(work)
 
