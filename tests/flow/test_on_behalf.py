@@ -149,12 +149,11 @@ async def test_the_token_is_in_no_message_of_the_queue_and_in_no_row(
 
 def messages(broker: str) -> list[str]:
     """Return what waits in a broker, its bodies decoded."""
-    found = []
+    found: list[str] = []
     with valkeys.client(broker) as client:
         for key in client.scan_iter(_type="list"):
-            for message in map(str, client.lrange(key, 0, -1)):
-                found.append(message + base64.b64decode(json.loads(message)["body"]).decode())
-    return found
+            found += map(str, client.lrange(key, 0, -1))
+    return [one + base64.b64decode(json.loads(one)["body"]).decode() for one in found]
 
 
 async def rows(url: str) -> list[str]:
