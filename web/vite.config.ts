@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -8,11 +9,11 @@ import { defineConfig } from "vitest/config";
 
 const server = process.env.PERDURE_URL ?? "http://127.0.0.1:8000";
 const STATIC = fileURLToPath(new URL("../src/perdure/static", import.meta.url));
-const COMPRESSED = /\.(js|css|svg)$/;
+const COMPRESSED = /\.(js|css|svg)$|^assets\/.*\.html$/;
 
 // Built into the Python package, which serves it; `npm run dev` passes calls on to a running one.
 export default defineConfig({
-  plugins: [react(), newestFonts(), compressed()],
+  plugins: [react(), newestFonts(), diagrams(), compressed()],
   worker: { format: "es" },
   resolve: { alias: { "~": fileURLToPath(new URL("./src", import.meta.url)) } },
   build: {
@@ -51,6 +52,25 @@ function newestFonts(): Plugin {
     transform(code, id) {
       if (!/katex\.min\.css/.test(id)) return null;
       return code.replace(/,url\([^)]+\.(?:woff|ttf)\) format\("(?:woff|truetype)"\)/g, "");
+    },
+  };
+}
+
+/** Makes the page in which diagrams are drawn: one file, since its frame may load nothing. */
+function diagrams(): Plugin {
+  const read = (path: string) => readFileSync(new URL(path, import.meta.url), "utf8");
+  const code = [
+    read("node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js"),
+    read("src/features/chat/diagrams/frame.js"),
+  ].join("\n");
+  const page = `<!doctype html><meta charset="utf-8"><body><script>${code}</script>`;
+  const name = `assets/diagrams-${createHash("sha256").update(page).digest("hex").slice(0, 8)}.html`;
+  return {
+    name: "diagrams",
+    resolveId: (id) => (id === "virtual:diagrams" ? `\0${id}` : null),
+    load: (id) => (id === "\0virtual:diagrams" ? `export default "/${name}";` : null),
+    generateBundle() {
+      this.emitFile({ type: "asset", fileName: name, source: page });
     },
   };
 }

@@ -12,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, expect
 
 from tests.e2e.tab import Tab
+from tests.e2e.test_axe import violations
 from tests.provider import oidc, provider
 from tests.world.server import ROOT, Server, environment, free_port
 
@@ -36,8 +37,8 @@ async def tab(browser: Browser):
     await context.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def company(tmp_path):
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def company(tmp_path_factory):
     """A server whose people log in at a provider."""
     port = free_port()
     one = oidc(port)
@@ -46,7 +47,7 @@ async def company(tmp_path):
         f'issuer = "{one.issuer}"\nclient_id = "{one.client_id}"\n'
         f'client_secret = "{one.client_secret}"\n\n{AGENT}'
     )
-    server = Server(tmp_path, config)
+    server = Server(tmp_path_factory.mktemp("company"), config)
     try:
         await server.start()
         async with provider(port, server.url):
@@ -149,6 +150,38 @@ async def test_a_token_opens_the_page_and_a_wrong_one_says_so(tmp_path, tab):
         tab.excuse("401")
     finally:
         server.end()
+
+
+async def test_one_makes_sees_and_revokes_a_token_of_ones_own(company, tab):
+    """Guard: the secret is on the screen once, works for a program, and not after it is revoked."""
+    page = tab.page
+    await page.goto(f"{company.url}/")
+    await logs_in(tab, "eve")
+    await page.wait_for_url(f"{company.url}/")
+    await tab.clicks("More")
+    await page.get_by_role("menuitem", name="API tokens").click()
+    dialog = page.get_by_role("dialog", name="API tokens")
+    await expect(dialog.get_by_text("You have none.")).to_be_visible()
+    await dialog.get_by_label("What is it for?").fill("a script")
+    await tab.clicks("Make token")
+    secret = await dialog.get_by_label("The token a script").locator("code").inner_text()
+    await expect(dialog.get_by_role("listitem")).to_contain_text("reads and asks")
+    await expect(dialog.get_by_role("listitem")).to_contain_text("never used")
+    assert await violations(tab) == []
+    bearer = {"Authorization": f"Bearer {secret}"}
+    async with httpx.AsyncClient(base_url=company.url, headers=bearer, trust_env=False) as program:
+        me = await page.evaluate("async () => (await fetch('/api/me')).json()")
+        assert (await program.get("/api/me")).json()["user_id"] == me["user_id"]
+        await tab.clicks("I have it")
+        await expect(dialog).not_to_contain_text(secret)
+        assert secret not in json.dumps(await page.context.storage_state())
+        await tab.clicks("Revoke a script")
+        await tab.clicks("Keep")
+        assert (await program.get("/api/me")).status_code == 200
+        await tab.clicks("Revoke a script")
+        await tab.clicks("Revoke a script now")
+        await expect(dialog.get_by_text("You have none.")).to_be_visible()
+        assert (await program.get("/api/me")).status_code == 401
 
 
 def made_token(server: Server) -> str:

@@ -1,5 +1,6 @@
 // Runs in every page before its own scripts: remembers what each answer showed, frame by frame.
 (() => {
+  if (window !== window.top) return; // the frame for diagrams is no page
   const KEPT = "watch";
   const { texts, faults } = JSON.parse(sessionStorage.getItem(KEPT) ?? '{"texts":{},"faults":[]}');
   const watch = { texts, faults, frames: 0, violations: [], shifts: [], long: [] };

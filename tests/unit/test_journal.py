@@ -150,18 +150,20 @@ async def test_what_a_run_says_is_stored_and_then_told(office):
 async def test_a_reader_that_breaks_on_an_append_costs_the_journal_nothing(office):
     """Guard: `on_stored` is fenced off; without that the journal's task ends."""
     author = await office.author()
-    office.journal.on_stored = lambda _: 1 / 0
+    office.journal.on_stored = broken
     for word in ("one", "two"):
         author.say(word)
         office.journal.note(author)
-        await eventually(
-            lambda word=word: contains(office, author, word), within_s=WITHIN_S, what=word
-        )
+
+        async def stored(word=word):
+            return word in (await sound(office.store, author.request_id)).text()
+
+        await eventually(stored, within_s=WITHIN_S, what=word)
     assert not author.lost
 
 
-async def contains(office, author, word):
-    return word in (await sound(office.store, author.request_id)).text()
+def broken(_):
+    raise ZeroDivisionError
 
 
 async def test_nobody_is_woken_while_a_commit_is_under_way(office):

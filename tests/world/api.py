@@ -21,8 +21,10 @@ class Api:
     def __init__(self, url: str, *, user: str = "") -> None:
         self.url = url
         self.headers = {"X-Forwarded-User": user} if user else {}
+        # Shorter than the server's patience: a call on a line that is just being closed would fail.
+        idle = httpx.Limits(keepalive_expiry=2)
         self.http = httpx.AsyncClient(
-            base_url=url, headers=self.headers, timeout=30, trust_env=False
+            base_url=url, headers=self.headers, timeout=30, trust_env=False, limits=idle
         )
 
     async def post_question(self, body: JSON, *, key: str = "") -> httpx.Response:

@@ -39,6 +39,7 @@ POLICY = (
     b"form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = (
+    (b"content-security-policy", POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
@@ -130,10 +131,9 @@ def _count(scope: Scope, status: int) -> None:
 
 
 def _adorn(headers: list[tuple[bytes, bytes]], call_id: str) -> list[tuple[bytes, bytes]]:
-    headers += HEADERS
+    own = {name for name, _ in headers}
+    headers += [(name, value) for name, value in HEADERS if name not in own]
     headers.append((b"x-request-id", call_id.encode()))
-    if not any(name == b"content-security-policy" for name, _ in headers):
-        headers.append((b"content-security-policy", POLICY))
     return headers
 
 

@@ -6,8 +6,11 @@ with a policy that lets only our own scripts run.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import mimetypes
+import re
 import secrets
 from pathlib import Path
 
@@ -32,9 +35,15 @@ LOGO_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp
 POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self' 'nonce-{nonce}'; "
     "img-src 'self' data: blob:{images}; font-src 'self'; connect-src 'self'; manifest-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The nonce is for the style elements that menus and dialogs make while they are open."""
+
+FRAME_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'sha256-{digest}'; "
+    "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
+"""Of the page in which diagrams are drawn: no origin, no network, no script but its own."""
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -43,7 +52,7 @@ class Built(msgspec.Struct, frozen=True):
     body: bytes
     zipped: bytes | None
     media_type: str
-    cache: str
+    headers: dict[str, str]
 
 
 def is_built(folder: Path = FOLDER) -> bool:
@@ -88,10 +97,21 @@ def files(folder: Path) -> dict[str, Built]:
         if file.is_file() and file.suffix != ".gz" and path not in NOT_SENT:
             zipped = file.with_name(f"{file.name}.gz")
             media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-            cache = FOR_EVER if path.startswith(ASSETS) else ASK_FIRST
-            packed = zipped.read_bytes() if zipped.is_file() else None
-            found[path] = Built(file.read_bytes(), packed, media_type, cache)
+            body, packed = file.read_bytes(), zipped.read_bytes() if zipped.is_file() else None
+            found[path] = Built(body, packed, media_type, _headers(path, body))
     return found
+
+
+def _headers(path: str, body: bytes) -> dict[str, str]:
+    """Return what a built file is sent with."""
+    cache = FOR_EVER if path.startswith(ASSETS) else ASK_FIRST
+    headers = {"Cache-Control": cache, "Vary": "Accept-Encoding"}
+    script = re.search(rb"<script>(.*)</script>", body, re.DOTALL)
+    if path.endswith(".html") and script:
+        digest = base64.b64encode(hashlib.sha256(script.group(1)).digest()).decode()
+        headers["Content-Security-Policy"] = FRAME_POLICY.format(digest=digest)
+        headers["X-Frame-Options"] = "SAMEORIGIN"
+    return headers
 
 
 def _page(page: str, ui: Ui, auth_mode: str) -> Response:
@@ -110,7 +130,7 @@ def _page(page: str, ui: Ui, auth_mode: str) -> Response:
 
 
 def _sent(file: Built, accept_encoding: str) -> Response:
-    headers = {"Cache-Control": file.cache, "Vary": "Accept-Encoding"}
+    headers = dict(file.headers)
     if file.zipped is not None and "gzip" in accept_encoding:
         headers["Content-Encoding"] = "gzip"
         return Response(file.zipped, headers=headers, media_type=file.media_type)

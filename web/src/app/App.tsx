@@ -12,8 +12,9 @@ import { useShortcuts } from "./useShortcuts";
 const SettingsDialog = lazy(() => import("~/features/settings"));
 const Operator = lazy(() => import("~/features/operator"));
 const HelpSheet = lazy(() => import("~/features/help"));
+const TokensDialog = lazy(() => import("~/features/tokens"));
 
-type Sheet = "settings" | "help" | null;
+type Sheet = "settings" | "help" | "tokens" | null;
 
 /** The whole page. */
 export function App() {
@@ -27,7 +28,12 @@ export function App() {
   useShortcuts({ help: () => show("help"), search: () => seek((times) => times + 1) });
   return (
     <TooltipProvider>
-      <Shell sought={sought} onSettings={() => show("settings")} onHelp={() => show("help")}>
+      <Shell
+        sought={sought}
+        onSettings={() => show("settings")}
+        onTokens={() => show("tokens")}
+        onHelp={() => show("help")}
+      >
         {operating ? (
           <Suspense>
             <Operator />
@@ -38,6 +44,7 @@ export function App() {
       </Shell>
       <Suspense>
         {sheet === "settings" && <SettingsDialog onClose={() => show(null)} />}
+        {sheet === "tokens" && <TokensDialog onClose={() => show(null)} />}
         {sheet === "help" && <HelpSheet onClose={() => show(null)} />}
       </Suspense>
       <Notices onDismiss={actions.dismiss} />

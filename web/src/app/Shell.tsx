@@ -12,6 +12,7 @@ interface ShellProps {
   /** Grows with each wish to search. */
   sought: number;
   onSettings: () => void;
+  onTokens: () => void;
   onHelp: () => void;
   children: ReactNode;
 }

@@ -141,6 +141,17 @@ export class Api {
   me(): Promise<sent.Me> {
     return this.call("GET", "/api/me");
   }
+
+  tokens(): Promise<sent.Tokens> {
+    return this.call("GET", "/api/tokens");
+  }
+  makeToken(wanted: sent.NewToken): Promise<sent.MadeToken> {
+    return this.call("POST", "/api/tokens", wanted);
+  }
+  revokeToken(id: string): Promise<void> {
+    return this.call("DELETE", `/api/tokens/${id}`);
+  }
+
   /** A call of the operator page. */
   admin<T>(method: "GET" | "POST", path: string): Promise<T> {
     return this.call(method, `/api/admin${path}`);
@@ -188,6 +199,6 @@ async function problemOf(response: Response): Promise<CallError> {
 }
 
 function sentenceOf(status: number, given: { detail?: string; title?: string } | null): string {
-  if (status === 401) return "You are no longer signed in. Sign in again in another tab.";
+  if (status === 401) return "You are no longer signed in. Reload this page to sign in again.";
   return given?.detail ?? given?.title ?? `The server answered with an error (${status}).`;
 }

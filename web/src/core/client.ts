@@ -48,7 +48,10 @@ export class Client {
     private readonly page: Page,
   ) {
     this.transcripts = new Transcripts(store, {
-      reread: (request_id, after) => this.live.attach(request_id, after),
+      reread: (request_id, after) => {
+        this.transcripts.joined(request_id);
+        this.live.attach(request_id, after);
+      },
       ended: (request_id) => this.attached.delete(request_id),
       frame: page.frame,
     });
@@ -220,6 +223,7 @@ export class Client {
     for (const request_id of request_ids) {
       if (this.attached.has(request_id) || this.attached.size >= ATTACHED_MAX) continue;
       this.attached.add(request_id);
+      this.transcripts.joined(request_id);
       this.live.attach(request_id, this.transcripts.cursor(request_id));
     }
   }
@@ -233,6 +237,7 @@ export class Client {
   private cursors() {
     const attached = new Map<string, number>();
     for (const request_id of this.attached) {
+      this.transcripts.joined(request_id);
       attached.set(request_id, this.transcripts.cursor(request_id));
     }
     return { since: this.revision, attached };

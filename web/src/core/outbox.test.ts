@@ -115,7 +115,7 @@ test("an expired sign-in keeps the text", async () => {
   answer = refused(401, { code: "unauthenticated", detail: "Nobody is signed in." });
   await send();
   expect(waiting()[0]).toMatchObject({ state: "waiting", content: "Why?" });
-  expect(waiting()[0]?.problem).toContain("Sign in");
+  expect(waiting()[0]?.problem).toContain("sign in");
 });
 
 test("a reload takes up what was on its way, under the same key", async () => {

@@ -2,7 +2,7 @@
 
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Message } from "./api.gen";
 import { Fold, type StreamEvent, textOf } from "./fold";
 import { createState, type Store } from "./state";
@@ -29,6 +29,10 @@ beforeEach(() => {
     frame: (act) => frames.push(act),
   });
   transcripts.begin(ID);
+});
+
+afterEach(() => {
+  vi.useRealTimers();
 });
 
 const shown = () => store.getState().transcripts[ID];
@@ -142,4 +146,30 @@ test("a place in the queue is shown while it waits, and never after", () => {
 
 test("an unknown request is unknown, not ended", () => {
   expect(transcripts.status("resp_other")).toBe("unknown");
+});
+
+test("an item is timed only where it was seen to begin and to end", () => {
+  vi.useFakeTimers();
+  const item = (event: StreamEvent | undefined) => event?.item?.id ?? "";
+  const of = (type: string) => stream.events.filter((event) => event.type === type);
+  const [first, last] = [
+    of("response.output_item.added")[0],
+    of("response.output_item.done").at(-1),
+  ];
+  const begins = stream.events.indexOf(first as StreamEvent) + 1;
+  hear(stream.events.slice(0, begins));
+  vi.advanceTimersByTime(60_000);
+  transcripts.joined(ID); // the tab was hidden: what comes now has happened meanwhile
+  hear(stream.events.slice(begins, -2));
+  paint();
+  expect(shown()?.seen).toEqual({});
+
+  transcripts.begin("resp_2");
+  for (const event of stream.events) {
+    vi.advanceTimersByTime(1_000);
+    transcripts.hear("resp_2", event);
+  }
+  paint();
+  const times = store.getState().transcripts.resp_2?.seen[item(last)];
+  expect((times?.ended ?? 0) - (times?.began ?? 0)).toBeGreaterThanOrEqual(1_000);
 });

@@ -10,9 +10,14 @@ import type { Item, Status, Transcript } from "./types";
 
 type Seen = Record<string, { began: number; ended?: number }>;
 
+/** After joining a log it takes so long, at most, until what is told happens now. */
+const CATCHING_UP_MS = 2_000;
+
 interface Growing {
   fold: Fold;
   seen: Seen;
+  /** From when on events are heard as they happen, unix ms; earlier ones tell nothing of times. */
+  live_at: number;
   trace_id: string | null;
   queue_position: number | null;
   /** A hole was found and the log is being read again from here. */
@@ -53,6 +58,7 @@ export class Transcripts {
           incomplete_reason: message.incomplete_reason ?? null,
         }),
         seen: known?.seen ?? {},
+        live_at: known?.live_at ?? Number.POSITIVE_INFINITY,
         trace_id: message.trace_id ?? null,
         queue_position: message.queue_position ?? null,
         rereading: false,
@@ -66,8 +72,18 @@ export class Transcripts {
     if (this.growing.has(request_id)) return;
     const fold = new Fold();
     const nothing = { trace_id: null, queue_position: null, rereading: false };
-    this.growing.set(request_id, { fold, seen: {}, ...nothing });
+    this.growing.set(request_id, { fold, seen: {}, live_at: 0, ...nothing });
     this.publish(request_id);
+  }
+
+  /** What was said meanwhile is told first: what begins or ends in there has no time. */
+  joined(request_id: string): void {
+    const growing = this.growing.get(request_id);
+    if (!growing || growing.fold.sequence_number < 0) return;
+    growing.live_at = Date.now() + CATCHING_UP_MS;
+    growing.seen = Object.fromEntries(
+      Object.entries(growing.seen).filter(([, mark]) => mark.ended !== undefined),
+    );
   }
 
   hear(request_id: string, event: StreamEvent): void {
@@ -80,7 +96,7 @@ export class Transcripts {
       return;
     }
     growing.rereading = false;
-    note(growing.seen, event);
+    if (Date.now() >= growing.live_at) note(growing.seen, event);
     fold.apply(event);
     if (fold.status !== "queued") growing.queue_position = null;
     this.publishSoon(request_id);

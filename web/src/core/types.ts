@@ -111,7 +111,7 @@ export interface Transcript {
   attempt: number;
   /** Why it was begun again, e.g. `worker_lost`; null when it was not, or the page did not see it. */
   reason: string | null;
-  /** When the page saw each item begin and end, unix ms, by item id; absent for what it did not see. */
+  /** When each item began and ended, unix ms, by item id; absent for what the page did not see happen. */
   seen: Readonly<Record<string, { began: number; ended?: number }>>;
   queue_position: number | null;
 }

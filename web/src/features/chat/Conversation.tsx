@@ -1,6 +1,7 @@
 import { lazy, Suspense, useCallback, useEffect, useRef } from "react";
 import type { ChatView } from "~/core/types";
 import { actions, useChat, useDraft } from "~/hooks";
+import { join } from "~/ui/join";
 import { AgentPicker } from "./AgentPicker";
 import { Blank } from "./Blank";
 import styles from "./Conversation.module.css";
@@ -20,11 +21,10 @@ const Log = lazy(async () => ({ default: (await fetching).Log }));
 export function Conversation({ chatId }: { chatId: string | null }) {
   const view = useChat(chatId);
   const { agent } = useAgent(chatId, view.chat);
+  const fresh = chatId === null && view.outgoing.length === 0;
   return (
-    <div className={styles.conversation}>
-      {(chatId !== null || view.outgoing.length > 0) && (
-        <Header chat={view.chat} fresh={chatId === null} agent={agent?.name ?? ""} />
-      )}
+    <div className={join(styles.conversation, fresh && styles.fresh)}>
+      {!fresh && <Header chat={view.chat} fresh={chatId === null} agent={agent?.name ?? ""} />}
       {chatId !== null && view.load !== "ready" ? (
         <Blank chatId={chatId} load={view.load} problem={view.problem} />
       ) : (

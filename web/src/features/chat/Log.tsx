@@ -1,15 +1,13 @@
-import { type ReactNode, useEffect, useRef } from "react";
+import { type ReactNode, type Ref, useEffect, useRef, useState } from "react";
 import type { BranchMessage, Outgoing } from "~/core/types";
-import { IconButton } from "~/ui/Button";
+import { Button, IconButton } from "~/ui/Button";
 import { Answer } from "./answer/Answer";
 import styles from "./Log.module.css";
 import { Note, Question } from "./question/Question";
 import { Unsent } from "./question/Unsent";
-import { Pace } from "./scroll/pace";
-import { useRange } from "./scroll/stepwise";
-import { useScroll } from "./scroll/useScroll";
-
-const MESSAGES = new Pace(3);
+import { placeIn } from "./scroll/places";
+import { useEarlier } from "./scroll/useEarlier";
+import { useKeep, useScroll } from "./scroll/useScroll";
 
 interface LogProps {
   chatId: string | null;
@@ -22,9 +20,12 @@ interface LogProps {
 
 /** The conversation so far. Screen readers are told its end by the status region, not each word. */
 export function Log({ chatId, agent, messages, outgoing, busy, onTakeBack }: LogProps) {
-  const { scrollRef, contentRef, isAtBottom, scrollToBottom } = useScroll(chatId);
-  const { from, to } = useRange(messages.length, MESSAGES);
-  useNewest(messages.length + outgoing.length, () => void scrollToBottom("instant"));
+  const [kept] = useState(() => placeIn(chatId));
+  const scroll = useScroll(kept);
+  const { scrollRef, contentRef, away, toEnd } = scroll;
+  const { from, to, floor, mark, earlier } = useEarlier(messages.length, scrollRef, kept);
+  useKeep(chatId, floor, scroll);
+  useNewest(messages.length + outgoing.length, () => toEnd("instant"));
   return (
     <div className={styles.frame}>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: it is scrolled with the keys */}
@@ -37,6 +38,7 @@ export function Log({ chatId, agent, messages, outgoing, busy, onTakeBack }: Log
           aria-live="off"
           aria-busy={busy}
         >
+          {floor > 0 && <Earlier mark={mark} onClick={earlier} />}
           {messages.slice(from, to).map((message) => (
             <Entry
               key={message.id}
@@ -50,7 +52,7 @@ export function Log({ chatId, agent, messages, outgoing, busy, onTakeBack }: Log
           ))}
         </div>
       </div>
-      {!isAtBottom && <Jump onClick={() => void scrollToBottom("smooth")} />}
+      {away && <Jump onClick={() => toEnd("smooth")} />}
     </div>
   );
 }
@@ -59,6 +61,17 @@ function Entry(props: { message: BranchMessage; agent: string; last: boolean }):
   const { message } = props;
   if (message.role === "user") return <Question message={message} />;
   return message.role === "assistant" ? <Answer {...props} /> : <Note message={message} />;
+}
+
+/** Above the first message that is shown; whoever comes near it sees more, without a click too. */
+function Earlier({ mark, onClick }: { mark: Ref<HTMLDivElement>; onClick: () => void }) {
+  return (
+    <div ref={mark} className={styles.earlier}>
+      <Button tone="quiet" icon="clock" onClick={onClick}>
+        Earlier messages
+      </Button>
+    </div>
+  );
 }
 
 function Jump({ onClick }: { onClick: () => void }) {

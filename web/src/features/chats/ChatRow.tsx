@@ -36,7 +36,7 @@ export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
         onClick={go}
         onDoubleClick={() => rename(true)}
       >
-        <span className={styles.title} title={chat.title}>
+        <span dir="auto" className={styles.title} title={chat.title}>
           {chat.title}
         </span>
         <Slot chat={shown} />

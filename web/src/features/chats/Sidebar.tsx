@@ -14,11 +14,12 @@ interface SidebarProps {
   sought: number;
   onCollapse: () => void;
   onSettings: () => void;
+  onTokens: () => void;
   onHelp: () => void;
 }
 
 /** All of one's chats, how each stands, and the way to a new one. */
-export function Sidebar({ sought, onCollapse, onSettings, onHelp }: SidebarProps) {
+export function Sidebar({ sought, onCollapse, ...ways }: SidebarProps) {
   const { open } = useRoute();
   const [words, seek] = useState("");
   const searchField = useRef<HTMLInputElement>(null);
@@ -64,8 +65,7 @@ export function Sidebar({ sought, onCollapse, onSettings, onHelp }: SidebarProps
         {found ? <Found {...found} sought={words} /> : <ChatGroups archived={archived} />}
       </nav>
       <Footer
-        onSettings={onSettings}
-        onHelp={onHelp}
+        {...ways}
         onArchived={() => {
           seek("");
           showArchived(true);
@@ -96,11 +96,12 @@ function Name() {
 
 interface FooterProps {
   onSettings: () => void;
+  onTokens: () => void;
   onHelp: () => void;
   onArchived: () => void;
 }
 
-function Footer({ onSettings, onHelp, onArchived }: FooterProps) {
+function Footer({ onSettings, onTokens, onHelp, onArchived }: FooterProps) {
   const me = useMe();
   return (
     <footer className={styles.foot}>
@@ -112,6 +113,11 @@ function Footer({ onSettings, onHelp, onArchived }: FooterProps) {
         <MenuItem icon="archive" onSelect={onArchived}>
           Archived chats
         </MenuItem>
+        {session.ours && (
+          <MenuItem icon="key" onSelect={onTokens}>
+            API tokens
+          </MenuItem>
+        )}
         {me?.admin && (
           <MenuItem icon="info" onSelect={operate}>
             Operator page

@@ -33,6 +33,6 @@ export function Reasoning({ part }: { part: ReasoningPart }) {
 
 function titleOf({ state, seconds }: ReasoningPart): string {
   if (state === "running") return "Thinking…";
-  const took = seconds === null ? "" : ` for ${durationOf(seconds)}`;
+  const took = seconds === null ? "" : ` for ${seconds < 1 ? "a moment" : durationOf(seconds)}`;
   return state === "stopped" ? `Thought${took}, then stopped` : `Thought${took}`;
 }

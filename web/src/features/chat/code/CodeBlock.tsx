@@ -19,7 +19,7 @@ export const CodeBlock = memo(function CodeBlock({ code, language, open = false 
   const colours = useColours(lines, language, open);
   const chunks = Array.from({ length: Math.ceil(lines.length / CHUNK_LINES) }, (_, n) => n);
   return (
-    <figure className={styles.block} aria-label={language ? `Code, ${language}` : "Code"}>
+    <figure dir="ltr" className={styles.block} aria-label={language ? `Code, ${language}` : "Code"}>
       <figcaption className={styles.head}>
         <span className={styles.language}>{language || "text"}</span>
         <CopyButton label="Copy code" text={() => code} words />

@@ -48,6 +48,7 @@ export function Composer(props: ComposerProps) {
       <textarea
         ref={field}
         className={styles.text}
+        dir="auto"
         aria-label="Message"
         placeholder={placeholder}
         rows={1}

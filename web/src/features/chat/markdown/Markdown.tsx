@@ -1,4 +1,4 @@
-import { memo, useEffect, useRef } from "react";
+import { lazy, memo, Suspense, useEffect, useRef } from "react";
 import { join } from "~/ui/join";
 import { CodeBlock } from "../code/CodeBlock";
 import { Pace } from "../scroll/pace";
@@ -9,6 +9,8 @@ import type { Group } from "./groups";
 import styles from "./Markdown.module.css";
 import type { Block } from "./split";
 import { TextBlock } from "./TextBlock";
+
+const Diagram = lazy(() => import("../diagrams/Diagram"));
 
 /** Shared by all answers: what a block costs is much the same everywhere. */
 const BLOCKS = new Pace(6);
@@ -97,12 +99,25 @@ interface BlockViewProps extends Whole {
 const BlockView = memo(function BlockView({ block, open, definitions, level }: BlockViewProps) {
   const goesOn = block.kind === "text" && block.goesOn;
   return (
-    <div className={goesOn ? styles.further : styles.block}>
+    <div dir="auto" className={goesOn ? styles.further : styles.block}>
       {block.kind === "code" ? (
-        <CodeBlock code={block.text} language={block.language} open={open && block.open} />
+        <CodeView {...block} open={open && block.open} />
       ) : (
         <TextBlock text={withDefinitions(block.text, definitions)} open={open} level={level} />
       )}
     </div>
   );
 });
+
+type CodeViewProps = Extract<Block, { kind: "code" }>;
+
+/** Code; a diagram is drawn once its text is whole. */
+function CodeView({ text, language, open }: CodeViewProps) {
+  const code = <CodeBlock code={text} language={language} open={open} />;
+  if (open || language !== "mermaid") return code;
+  return (
+    <Suspense fallback={code}>
+      <Diagram source={text} />
+    </Suspense>
+  );
+}

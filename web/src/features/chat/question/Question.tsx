@@ -33,7 +33,9 @@ export const Question = memo(function Question({ message }: QuestionProps) {
         />
       ) : (
         <>
-          <div className={styles.bubble}>{message.content}</div>
+          <div dir="auto" className={styles.bubble}>
+            {message.content}
+          </div>
           <div className={styles.actions}>
             <Branches message={message} what="question" />
             <CopyButton label="Copy question" text={() => message.content} />

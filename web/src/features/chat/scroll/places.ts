@@ -1,12 +1,19 @@
 /** Where a person was in each chat, while the page lives; at the end is the rule, and not kept. */
 
-const places = new Map<string, number>();
-
-export function keepPlace(chatId: string, top: number | null): void {
-  if (top === null) places.delete(chatId);
-  else places.set(chatId, top);
+export interface Place {
+  /** Pixels above what is in view. */
+  top: number;
+  /** The first message that was shown. */
+  floor: number;
 }
 
-export function placeIn(chatId: string): number | null {
-  return places.get(chatId) ?? null;
+const places = new Map<string, Place>();
+
+export function keepPlace(chatId: string, place: Place | null): void {
+  if (place === null) places.delete(chatId);
+  else places.set(chatId, place);
+}
+
+export function placeIn(chatId: string | null): Place | null {
+  return (chatId !== null && places.get(chatId)) || null;
 }

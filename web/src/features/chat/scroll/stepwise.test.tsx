@@ -19,6 +19,18 @@ test("the end is shown at once, the rest step by step", () => {
   expect(result.current.from).toBe(0);
 });
 
+test("what is above the floor is shown when the floor is lowered", () => {
+  const pace = new Pace(10);
+  const { result, rerender } = renderHook(({ floor }) => useRange(100, pace, floor), {
+    initialProps: { floor: 80 },
+  });
+  act(() => vi.advanceTimersByTime(60));
+  expect(result.current.from).toBe(80);
+  rerender({ floor: 60 });
+  act(() => vi.advanceTimersByTime(20));
+  expect(result.current.from).toBe(60);
+});
+
 test("few are shown whole", () => {
   expect(renderHook(() => useRange(3, new Pace(10))).result.current).toEqual({ from: 0, to: 3 });
 });

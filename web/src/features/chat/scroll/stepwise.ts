@@ -45,10 +45,11 @@ function measure(pace: Pace, pieces: number, show: () => void): void {
 }
 
 /**
- * Returns which of `count` pieces are shown: the last ones at once, those above them step by step.
- * When many come at once later on, they are shown step by step as well, in their order.
+ * Returns which of `count` pieces are shown: the last ones at once, those above them step by step,
+ * down to the one at `floor`. When many come at once later on, they are shown step by step as well,
+ * in their order.
  */
-export function useRange(count: number, pace: Pace): { from: number; to: number } {
+export function useRange(count: number, pace: Pace, floor = 0): { from: number; to: number } {
   const first = useRef(pace.pieces).current;
   const [from, setFrom] = useState(() => Math.max(0, count - first));
   const [shown, setShown] = useState(count);
@@ -65,11 +66,11 @@ export function useRange(count: number, pace: Pace): { from: number; to: number 
     });
   }, [to, count, pace]);
   useEffect(() => {
-    if (from === 0) return;
+    if (from <= floor) return;
     return step(() => {
-      const size = Math.min(pace.pieces, from);
+      const size = Math.min(pace.pieces, from - floor);
       measure(pace, size, () => setFrom(from - size));
     });
-  }, [from, pace]);
+  }, [from, floor, pace]);
   return { from: Math.min(from, Math.max(0, count - 1)), to };
 }

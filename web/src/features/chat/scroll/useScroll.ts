@@ -1,60 +1,54 @@
-import { type RefObject, useEffect, useRef, useState } from "react";
-import { useStickToBottom } from "use-stick-to-bottom";
-import { keepPlace, placeIn } from "./places";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { Follow } from "./follow";
+import { keepPlace, type Place } from "./places";
 
 const QUIET_MS = 700;
 const OWN_SCROLLING = ["wheel", "touchstart", "keydown", "pointerdown"] as const;
 
-type Box = RefObject<HTMLElement | null>;
-
-/** Keeps the end in view while it grows, until a person scrolls up; comes back to where they were. */
-export function useScroll(chatId: string | null) {
-  const [kept] = useState(() => (chatId === null ? null : placeIn(chatId)));
-  const stick = useStickToBottom({ initial: kept === null ? "instant" : false, resize: "instant" });
-  const { scrollRef, contentRef, stopScroll, state } = stick;
-  const settling = useRef(kept !== null);
+/** Keeps the end in view while it grows, until a person scrolls up; comes back to where they were.
+ *
+ * Returns the refs for the box and for what is in it, whether the end is out of sight, what goes
+ * there, and whether the place has been found again. */
+export function useScroll(kept: Place | null) {
+  const [away, setAway] = useState(false);
+  const scrollRef = useRef<HTMLDivElement>(null);
+  const contentRef = useRef<HTMLDivElement>(null);
+  const follow = useRef<Follow | null>(null);
+  const settled = useRef(kept === null);
+  useLayoutEffect(() => {
+    const [box, content] = [scrollRef.current, contentRef.current];
+    if (!box || !content) return;
+    const following = new Follow(box, kept === null, setAway);
+    follow.current = following;
+    following.resized();
+    return following.listen(content);
+  }, [kept]);
   useEffect(() => {
     if (kept === null || !scrollRef.current || !contentRef.current) return;
-    const box = scrollRef.current;
-    const go = () => {
-      stopScroll();
-      box.scrollTop = kept;
-    };
-    return settle(box, contentRef.current, go, () => {
-      settling.current = false;
+    const go = () => follow.current?.toPlace(kept.top);
+    return settle(scrollRef.current, contentRef.current, go, () => {
+      settled.current = true;
     });
-  }, [kept, scrollRef, contentRef, stopScroll]);
-  useFollow(scrollRef, () => {
-    // The composer grew or shrank: the end stays in view, and that was nobody's scrolling.
-    if (state.isAtBottom) state.scrollTop = state.calculatedTargetScrollTop;
-  });
-  useKeep(chatId, scrollRef, settling);
-  return stick;
-}
-
-/** Calls `act` whenever the box changes its height. */
-function useFollow(scroll: Box, act: () => void): void {
-  const latest = useRef(act);
-  latest.current = act;
-  useEffect(() => {
-    if (!scroll.current) return;
-    const observer = new ResizeObserver(() => latest.current());
-    observer.observe(scroll.current);
-    return () => observer.disconnect();
-  }, [scroll]);
+  }, [kept]);
+  const toEnd = useCallback((how: "smooth" | "instant") => follow.current?.toEnd(how), []);
+  return { scrollRef, contentRef, away, toEnd, settled };
 }
 
 /** Notes where the person is; at the end nothing is noted, since new words are to be followed. */
-function useKeep(chatId: string | null, scroll: Box, settling: RefObject<boolean>): void {
+export function useKeep(
+  chatId: string | null,
+  floor: number,
+  { scrollRef, settled }: Pick<ReturnType<typeof useScroll>, "scrollRef" | "settled">,
+): void {
   useEffect(() => {
-    const box = scroll.current;
+    const box = scrollRef.current;
     if (!box || chatId === null) return;
     const keep = () => {
-      if (!settling.current) keepPlace(chatId, atEnd(box) ? null : box.scrollTop);
+      if (settled.current) keepPlace(chatId, atEnd(box) ? null : { top: box.scrollTop, floor });
     };
     box.addEventListener("scroll", keep, { passive: true });
     return () => box.removeEventListener("scroll", keep);
-  }, [chatId, scroll, settling]);
+  }, [chatId, floor, scrollRef, settled]);
 }
 
 function atEnd(box: HTMLElement): boolean {
