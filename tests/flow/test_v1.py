@@ -544,8 +544,11 @@ async def test_answers_whose_items_have_ids_of_an_older_form_are_read_and_follow
     row = await served.core.store.request(made["id"])
     new, old = made["output"][0]["id"], "msg_0123456789abcdef01234567"
     assert isinstance(served.core.store, SqliteStore)
-    renamed = "UPDATE message SET output = replace(output, ?, ?) WHERE id = ?"
-    served.core.store.db.writer.execute(renamed, (new, old, row.message_id))
+    for renamed, name in (
+        ("UPDATE message SET output = replace(output, ?, ?) WHERE id = ?", row.message_id),
+        ("UPDATE request SET output = replace(output, ?, ?) WHERE id = ?", row.id),
+    ):
+        served.core.store.db.writer.execute(renamed, (new, old, name))
     shown = (await served.http.get(f"/v1/responses/{made['id']}")).json()
     assert shown["output"][0]["id"] == old
     given = [{"type": "item_reference", "id": old}, {"role": "user", "content": "again"}]
