@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from rich.console import Console
 
-from bench import servers
+from bench import page, servers
 from bench.build import CannotBuild, build
 from bench.figures import CLUSTER, FIGURES
 from bench.lab import Lab
@@ -53,6 +53,7 @@ def main() -> int:
         elif not options.only:
             (RESULTS / "latest.md").write_text("\n".join(markdown(outcomes, title)) + "\n")
             draw(outcomes, lab.runs, title, RESULTS / "latest.png")
+            page.refresh()
             console.print("and as a table and a picture in latest.md and latest.png")
     return 0 if outcomes and all(outcome.met for outcome in outcomes) else 1
 

@@ -9,12 +9,15 @@ The question may begin with a JSON object, to try things out: `{"words": 40, "pa
 
 import asyncio
 import json
+import logging
 
 import mlflow
 from fastapi import FastAPI
 from mlflow.genai.agent_server import AgentServer, invoke, stream
 from mlflow.types.responses import ResponsesAgentResponse
 from mlflow.types.responses import ResponsesAgentStreamEvent as Event
+
+log = logging.getLogger("agent")
 
 
 @mlflow.trace(span_type="TOOL")
@@ -42,13 +45,17 @@ async def answer(request):
     )
     output = {"type": "function_call_output", "call_id": "call_1", "output": str(count(question))}
     yield Event(type="response.output_item.done", item=output)
-    text = ""
-    for number in range(knobs.get("words", 20)):
-        await asyncio.sleep(knobs.get("pause_s", 0.02))
-        if knobs.get("fail_at") == number:
-            raise RuntimeError("the agent exploded")
-        text += f"w{number} "
-        yield Event(type="response.output_text.delta", item_id="msg_1", delta=f"w{number} ")
+    text, words = "", knobs.get("words", 20)
+    try:
+        for number in range(words):
+            await asyncio.sleep(knobs.get("pause_s", 0.02))
+            if knobs.get("fail_at") == number:
+                raise RuntimeError("the agent exploded")
+            text += f"w{number} "
+            yield Event(type="response.output_text.delta", item_id="msg_1", delta=f"w{number} ")
+    except (asyncio.CancelledError, GeneratorExit):
+        log.warning("stopped after %d of %d words", number, words)  # somebody pressed Stop
+        raise
     content = [{"type": "output_text", "text": text, "annotations": []}]
     message = {"type": "message", "id": "msg_1", "role": "assistant", "content": content}
     yield Event(type="response.output_item.done", item=message)

@@ -29,6 +29,7 @@ TOOLS = ROOT / ".tools"
 LITELLM = TOOLS / "litellm"
 MLFLOW = TOOLS / "mlflow"
 OPENAI_1 = TOOLS / "openai-1"
+TOOL_FOLDER = TOOLS / "bin"
 REQUIREMENTS = ROOT / "requirements"
 PYTHON_MIN = (3, 11)
 BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -175,7 +176,8 @@ def find_browser() -> str | None:
 
 
 def prepare_proxy() -> None:
-    """Install the distribution's nginx and systemd's checker, which try what is in `deploy/`."""
+    """Install what tries the files in `deploy/`: nginx, systemd's and Prometheus's checkers."""
+    prepare_promtool()
     missing = {"nginx": "nginx-light", "systemd-analyze": "systemd"}
     wanted = [package for tool, package in missing.items() if find_tool(tool) is None]
     if not wanted:
@@ -186,9 +188,26 @@ def prepare_proxy() -> None:
         raise CannotPrepareError("apt-get installed nginx-light, but there is no `nginx`.")
 
 
+def prepare_promtool() -> None:
+    """Take Prometheus's checker out of the distribution's package, which would start a server."""
+    if find_tool("promtool") is not None:
+        return
+    say("taking promtool out of Debian's prometheus")
+    folder = TOOLS / "prometheus"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    apt_download(folder, "prometheus")
+    (package,) = folder.glob("*.deb")
+    run("dpkg-deb", "--extract", str(package), str(folder))
+    TOOL_FOLDER.mkdir(exist_ok=True)
+    (folder / "usr" / "bin" / "promtool").rename(TOOL_FOLDER / "promtool")
+    shutil.rmtree(folder)
+
+
 def find_tool(name: str) -> str | None:
     """Return the path of a tool, also where a bare PATH has no place for it, or None."""
-    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *SYSTEM_FOLDERS]))
+    folders = [os.environ.get("PATH", ""), *SYSTEM_FOLDERS, str(TOOL_FOLDER)]
+    return shutil.which(name, path=os.pathsep.join(folders))
 
 
 def ensure_venv() -> None:
@@ -251,15 +270,27 @@ def pinned(requirements: str) -> list[str]:
 
 def apt_install(*packages: str) -> None:
     """Install Debian packages without asking; raise, naming the command, where that cannot be."""
-    command = f"apt-get install {' '.join(packages)}"
+    apt = updated_apt(*packages)
+    run(*apt, "install", "--yes", "--no-install-recommends", *packages, stdout=DEVNULL)
+
+
+def apt_download(folder: Path, package: str) -> None:
+    """Put a Debian package into a folder without installing it."""
+    apt = updated_apt(package)
+    run("env", "-C", str(folder), *apt, "-o", "APT::Sandbox::User=root", "download", package)
+
+
+def updated_apt(*packages: str) -> list[str]:
+    """Return how to call apt-get as root, its lists refreshed; raise where that cannot be."""
     prefix = root_prefix()
     if shutil.which("apt-get") is None or prefix is None:
+        command = f"apt-get install {' '.join(packages)}"
         raise CannotPrepareError(f"Missing: {', '.join(packages)}. Install it, as: {command}")
     apt = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
     apt += ["-o", f"DPkg::Lock::Timeout={APT_LOCK_WAIT_S}"]
     # One broken optional repository fails the whole update; the install tells what matters.
     succeeds(*apt, "update", stderr=None)
-    run(*apt, "install", "--yes", "--no-install-recommends", *packages, stdout=DEVNULL)
+    return apt
 
 
 def root_prefix() -> list[str] | None:

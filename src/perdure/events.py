@@ -139,6 +139,15 @@ class Builder:
         waiting = self._log.pieces_characters + self._calls.waiting_characters
         return self._earlier_bytes + self._log.content_bytes + waiting
 
+    def fits(self, pending_max: int, text_bytes_max: int) -> bool:
+        """Say whether `pending` and `text_bytes` are within their bounds; asked for each delta."""
+        log = self._log
+        waiting = log.pieces_characters + self._calls.waiting_characters
+        return (
+            log.events_bytes + waiting <= pending_max
+            and self._earlier_bytes + log.content_bytes + waiting <= text_bytes_max
+        )
+
     def text(self) -> str:
         """Return the text of the answer so far, with what its attempt continues."""
         self._log.flush()

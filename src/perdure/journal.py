@@ -2,14 +2,15 @@
 
 Flush at once when idle; what arrives meanwhile waits for the next flush, and flushes keep a small
 distance, larger on a slow disk, so that many answers share a commit. A number is given when it is
-written; readers are woken after the commit and never before.
+written; readers get it after the commit and never before.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from perdure.errors import OwnershipLost, PerdureError, Unavailable
@@ -25,7 +26,7 @@ SPACING_S = 0.004
 """Least distance of two flushes: about the time in which a commit pays for itself."""
 SPACING_MAX_S = 0.06
 REST = 4
-"""How many times as long as the last flush took the next one waits: a slow disk gets fewer."""
+"""How many times as long as the last commit took the next one waits: a slow disk gets fewer."""
 RETRY_S = 0.5
 GIVE_UP_S = 20.0
 """How long a run buffers while the store cannot write: less than a lease, so it stays ours."""
@@ -51,17 +52,22 @@ class Journal:
         bus: whom it wakes.
         metrics: where it is counted.
 
+    Attributes:
+        on_stored: called with what was just committed, so that nobody here need read it again.
+
     """
 
     def __init__(self, store: RequestStore, bus: Bus, metrics: Metrics | None = None) -> None:
         self._store = store
         self._bus = bus
         self.metrics = metrics or Metrics()
+        self.on_stored: Callable[[Sequence[Append]], None] = lambda _: None
         self._dirty: dict[str, Writer] = {}
         self._wake = asyncio.Event()
         self._flushed: asyncio.Future[None] | None = None
         self._writing: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._took_s = 0.0
 
     def start(self) -> None:
         """Begin to flush."""
@@ -126,12 +132,11 @@ class Journal:
             self._wake.clear()
             started = loop.time()
             await self._flush()
-            spent = loop.time() - started
-            pause = spacing - spent
+            pause = spacing - (loop.time() - started)
             if pause > 0:
                 await asyncio.sleep(pause)
             late = loop.time() - started
-            spacing = min(SPACING_MAX_S, max(SPACING_S, spent * REST, late / 2))
+            spacing = min(SPACING_MAX_S, max(SPACING_S, self._took_s * REST, late / 2))
 
     async def _flush(self) -> None:
         """Store the new events of all noted runs; wake their readers."""
@@ -148,8 +153,10 @@ class Journal:
     async def _store_all(self, taken: list[tuple[Writer, Append]]) -> None:
         try:
             appends = [append for _, append in taken]
-            with self.metrics.commit.time():
-                verdicts = await self._insist(lambda: self._store.append(appends))
+            started = time.perf_counter()
+            verdicts = await self._insist(lambda: self._store.append(appends))
+            self._took_s = time.perf_counter() - started
+            self.metrics.commit.observe(self._took_s)
         except PerdureError as error:
             for writer, _ in taken:
                 writer.lose(error)
@@ -160,16 +167,20 @@ class Journal:
             for writer, _ in taken:
                 writer.lose(Unavailable("The answer could not be stored."))
             return
-        stored = 0
+        stored = []
         for (writer, append), good in zip(taken, verdicts, strict=True):
             if good:
-                stored += len(append.events)
+                stored.append(append)
             else:
                 self.metrics.refused.inc()
                 detail = f"{writer.request_id} belongs to somebody else now."
                 writer.lose(OwnershipLost(detail))
-        self.metrics.events.inc(stored)
-        await self._bus.publish([Topic.events(append.request_id) for _, append in taken])
+        self.metrics.events.inc(sum(len(append.events) for append in stored))
+        try:
+            self.on_stored(stored)
+        except Exception:
+            log.exception("a reader broke on an append")
+        await self._bus.publish_elsewhere(Topic.events(append.request_id) for append in stored)
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Try a write again while the store is unavailable, as long as the lease surely holds."""

@@ -7,6 +7,7 @@ know them: also a handler, a Python agent and a library below it.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from contextvars import ContextVar
@@ -22,6 +23,8 @@ CALL: ContextVar[str] = ContextVar("perdure.call", default="")
 REQUEST: ContextVar[str] = ContextVar("perdure.request", default="")
 """The id of the request (`resp_…`) that is at work."""
 
+STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters, and those that turn the direction of a text."""
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(about)s"
 
 
@@ -48,11 +51,20 @@ class _Ids(logging.Filter):
 
 
 class TextLines(logging.Formatter):
-    """A line for people, its traceback included, without what looks like a secret."""
+    """A line for people, its traceback included, without what looks like a secret.
+
+    What follows its first line is indented, so that no text from outside looks like a line of ours,
+    and no sign in it steers a terminal.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        return redacted(super().format(record))
+        lines = redacted(super().format(record)).splitlines()
+        return "\n  ".join(STEERING.sub(_harmless, line) for line in lines)
+
+
+def _harmless(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 class JsonLines(logging.Formatter):

@@ -49,6 +49,9 @@ class Metrics:
             ("outcome",),
         )
 
+        for outcome in ("delivered", "failed", "given_up"):
+            self.webhook_tries.labels(outcome)
+
     def _of_answers(self) -> None:
         self.running = self.gauge("running", "Answers being produced by this process.")
         self.attempts = self.counter("attempts", "Attempts begun here.", ("agent",))
@@ -78,6 +81,8 @@ class Metrics:
             "Requests of lost workers that this process took over: queued again, or failed.",
             ("outcome",),
         )
+        for outcome in ("queued", "failed"):
+            self.lapsed.labels(outcome)  # from 0 on: an increase from nothing to 1 is none
         self.claims_lost = self.counter(
             "claims_lost", "Runs stopped here since their request was cancelled or taken over."
         )

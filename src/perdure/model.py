@@ -163,7 +163,11 @@ class Webhook(msgspec.Struct, kw_only=True):
 
 
 class Feedback(msgspec.Struct, kw_only=True):
-    """A person's verdict on an answer."""
+    """A person's verdict on an answer.
+
+    `author`: the person's name for others. `due_at`: when it is to be told to the tracker; None =
+    it was, or never will be. `tries` counts how often that was tried.
+    """
 
     id: str
     user_id: str
@@ -173,6 +177,9 @@ class Feedback(msgspec.Struct, kw_only=True):
     value: bool | int | float | str
     rationale: str | None
     created_at: float
+    author: str | None = None
+    tries: int = 0
+    due_at: float | None = None
 
 
 def title_of(text: str, *, characters_max: int = 60) -> str:

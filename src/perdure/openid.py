@@ -1,7 +1,8 @@
 """A login with an OpenID provider: where to send the browser, and whom it brings back.
 
 The authorization code flow with PKCE, state and nonce. Requests and answers are Authlib's, the ID
-token's signature and claims joserfc's.
+token's signature and claims joserfc's. Authlib speaks through httpx2 where that is installed, and
+so do we: its errors are no others than ours.
 Source: OpenID Connect Core 1.0 and Discovery 1.0; RP-Initiated Logout 1.0; RFC 7636.
 """
 
@@ -14,7 +15,7 @@ import time
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-import httpx
+import httpx2
 from authlib.common.errors import AuthlibBaseError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from joserfc import jwt
@@ -32,6 +33,8 @@ KEYS_AGAIN_S = 30
 """How soon a key that is not known is looked for again."""
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
 """Public keys only: with `HS256`, who knows a public key could sign."""
+NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+NO_CODE = "none-was-given"
 
 
 class OpenIdProvider:
@@ -46,7 +49,7 @@ class OpenIdProvider:
 
     async def depart(self, next_: str, redirect_uri: str) -> tuple[str, Journey]:
         """Begin a login."""
-        metadata = await self._known()
+        metadata = await self.known()
         journey = Journey(
             state=secrets.token_urlsafe(24),
             nonce=secrets.token_urlsafe(24),
@@ -65,7 +68,7 @@ class OpenIdProvider:
 
     async def arrive(self, journey: Journey, query: str) -> Arrival:
         """End a login: code for tokens, tokens for claims."""
-        metadata = await self._known()
+        metadata = await self.known()
         _check(dict(parse_qsl(query)), journey, metadata)
         try:
             async with self._client(journey.redirect_uri) as client:
@@ -77,7 +80,7 @@ class OpenIdProvider:
                 )
         except AuthlibBaseError as error:
             raise _refused(error.description or error.error) from None
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise self._away(error) from None
         id_token = str(token.get("id_token", ""))
         claims = await self._believed(id_token, journey.nonce)
@@ -85,7 +88,7 @@ class OpenIdProvider:
 
     async def farewell(self, id_token: str, back_to: str) -> str | None:
         """Sign out there as well (RP-initiated)."""
-        endpoint = (await self._known()).get("end_session_endpoint")
+        endpoint = (await self.known()).get("end_session_endpoint")
         if not endpoint:
             return None
         query = {
@@ -94,6 +97,39 @@ class OpenIdProvider:
             **({"id_token_hint": id_token} if id_token else {}),
         }
         return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
+
+    async def known(self) -> JSON:
+        """Return the provider's metadata; what names another issuer is not its."""
+        async with self._lock:
+            if not self._metadata:
+                issuer = self._settings.issuer.rstrip("/")
+                found = await self._read(metadata_url(issuer))
+                why = _unfit(found, issuer)
+                if why:
+                    detail = f"The OpenID provider at {issuer} {why}."
+                    raise Unavailable(detail, code="provider_unavailable")
+                self._metadata = found
+        return self._metadata
+
+    async def rehearse(self, redirect_uri: str) -> str:
+        """Show the provider a code that it never gave; return the code of its refusal.
+
+        It is `invalid_grant` when the provider knows this client. Raises `Unavailable`.
+        """
+        metadata = await self.known()
+        try:
+            async with self._client(redirect_uri) as client:
+                await client.fetch_token(
+                    metadata["token_endpoint"],
+                    code=NO_CODE,
+                    grant_type="authorization_code",
+                    code_verifier=secrets.token_urlsafe(48),
+                )
+        except AuthlibBaseError as error:
+            return str(error.error)
+        except (httpx2.HTTPError, ValueError) as error:
+            raise self._away(error) from None
+        return ""
 
     async def _believed(self, id_token: str, nonce: str) -> JSON:
         """Return an ID token's claims, once everything about it is right."""
@@ -141,28 +177,19 @@ class OpenIdProvider:
     async def _keyset(self) -> KeySet:
         if self._keys is None:
             self._keys_at = time.monotonic()
-            found = await self._read((await self._known())["jwks_uri"])
-            self._keys = KeySet.import_key_set(found)  # type: ignore[arg-type]
+            found = await self._read((await self.known())["jwks_uri"])
+            try:
+                self._keys = keys_in(found)
+            except ValueError as error:
+                raise self._away(error) from None
         return self._keys
-
-    async def _known(self) -> JSON:
-        """Return the provider's metadata; what names another issuer is not its."""
-        async with self._lock:
-            if not self._metadata:
-                issuer = self._settings.issuer.rstrip("/")
-                found = await self._read(f"{issuer}/.well-known/openid-configuration")
-                if str(found.get("issuer", "")).rstrip("/") != issuer:
-                    detail = f"The OpenID provider at {issuer} calls itself {found.get('issuer')}."
-                    raise Unavailable(detail, code="provider_unavailable")
-                self._metadata = found
-        return self._metadata
 
     async def _read(self, url: str, headers: dict[str, str] | None = None) -> JSON:
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT_S) as client:
+            async with httpx2.AsyncClient(timeout=TIMEOUT_S) as client:
                 answer = (await client.get(url, headers=headers)).raise_for_status()
             return dict(answer.json())
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx2.HTTPError, ValueError) as error:
             raise self._away(error) from None
 
     def _client(self, redirect_uri: str) -> Any:
@@ -179,6 +206,28 @@ class OpenIdProvider:
     def _away(self, error: Exception) -> Unavailable:
         detail = f"The OpenID provider {self._settings.issuer} does not answer as it should"
         return Unavailable(f"{detail} ({type(error).__name__}).", code="provider_unavailable")
+
+
+def metadata_url(issuer: str) -> str:
+    """Return where a provider tells of itself."""
+    return f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+
+
+def keys_in(found: Any) -> KeySet:
+    """Return a provider's keys; raises `ValueError` when there are none that we know."""
+    try:
+        return KeySet.import_key_set(found)
+    except (JoseError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _unfit(metadata: JSON, issuer: str) -> str:
+    """Return why a provider's metadata cannot be used, "" when they can."""
+    own = metadata.get("issuer")
+    if str(own).rstrip("/") != issuer:
+        return f"calls itself {own}"
+    missing = [name for name in NEEDED if not isinstance(metadata.get(name), str)]
+    return f"does not tell its {', '.join(missing)}" if missing else ""
 
 
 def _check(answer: JSON, journey: Journey, metadata: JSON) -> None:

@@ -96,6 +96,9 @@ class Bus(Protocol):
     async def publish(self, topics: Iterable[str]) -> None:
         """Wake whoever listens to these topics, soon, perhaps."""
 
+    async def publish_elsewhere(self, topics: Iterable[str]) -> None:
+        """Wake whoever listens in other processes: those in this one know already."""
+
     def trouble(self) -> str | None:
         """Say why wake-ups do not get through now; None: they do, as far as is known."""
 

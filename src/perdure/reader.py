@@ -15,7 +15,6 @@ from itertools import count
 import msgspec
 
 from perdure.errors import NotFound, PerdureError
-from perdure.ports import Slice
 from perdure.wire import kind_bytes as kind
 
 HELD_BYTES = 16 * 1024
@@ -52,17 +51,18 @@ class Batch(msgspec.Struct, gc=False):
         """Return the events as SSE frames with `id`, `event` and `data`."""
         if self._sse is None:
             events = self.events
-            self._sse = (
-                _frame(self.first, events[0])
-                if len(events) == 1
-                else b"".join(map(_frame, count(self.first), events))
-            )
+            if len(events) == 1:
+                (event,) = events
+                self._sse = b"id: %d\nevent: %b\ndata: %b\n\n" % (self.first, kind(event), event)
+            else:
+                self._sse = b"".join(map(_frame, count(self.first), events))
         return self._sse
 
     def http_chunk(self) -> bytes:
         """Return the SSE frames as one chunk of an HTTP/1.1 body."""
         if self._chunk is None:
-            self._chunk = http_chunk(self.sse())
+            frames = self._sse or self.sse()
+            self._chunk = b"%x\r\n%b\r\n" % (len(frames), frames)
         return self._chunk
 
     def since(self, number: int) -> Batch:
@@ -113,16 +113,20 @@ class Tail:
         self.waiters: dict[asyncio.Future[bool], float] = {}
         self.listeners: list[Reader] = []
 
-    def extend(self, slice_: Slice, now: float) -> None:
-        """Take what was read after `next`, and wake the readers."""
-        first, events = slice_.first, slice_.events
-        if self.next is None or first != self.next:
+    def extend(self, first: int, events: Sequence[bytes], *, ended: bool, now: float) -> None:
+        """Take durable events, of which some may be here already, and tell the readers.
+
+        `ended`: nothing follows them.
+        """
+        number = self.next
+        if number is None or first > number:
             return
-        following = first + len(events)
-        self.ended = slice_.ended and following > slice_.last
+        if first < number:
+            events = events[number - first :]
+        self.ended = self.ended or ended
         if events:
-            self.next = following
-            batch = Batch(first, events, self.ended)
+            self.next = number + len(events)
+            batch = Batch(number, events, ended)
             if self.listeners:
                 self.moved_at = now
                 self._tell(batch)
@@ -140,9 +144,9 @@ class Tail:
 
     def _tell(self, batch: Batch) -> None:
         """Give a batch to all who listen; those who do not take it read it later themselves."""
-        leaving = [reader for reader in self.listeners if not reader.hear(batch)]
-        for reader in leaving:
-            self.listeners.remove(reader)
+        for reader in self.listeners.copy():
+            if not reader.hear(batch):
+                self.listeners.remove(reader)
 
     def lose(self) -> None:
         """Tell the readers that the request was deleted."""

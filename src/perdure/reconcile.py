@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from perdure import chores
 from perdure.dispatch import Dispatch
 from perdure.errors import PerdureError
 from perdure.metrics import Metrics
@@ -73,9 +74,7 @@ class Reconciler:
 
     async def close(self) -> None:
         """End the rounds."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await chores.end(self._tasks)
 
     async def take_over(self, *, dead: bool = False) -> None:
         """Take over requests whose worker is gone (`dead`: whoever is streaming) and tell it."""

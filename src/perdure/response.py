@@ -31,7 +31,11 @@ _ECHOED: JSON = {
 }
 """Keys that repeat the caller's parameters, with the value when there is none."""
 
+_IF_GIVEN = ("prompt", "prompt_cache_retention", "user")
+"""Keys that repeat the caller's parameters and are absent without one."""
+
 _TOOL: JSON = {"name": "", "description": None, "parameters": None, "strict": None}
+_SCHEMA: JSON = {"description": None, "strict": False}
 
 
 def _tool(tool: JSON) -> JSON:
@@ -45,7 +49,8 @@ def _echo(key: str, value: Any) -> Any:
     if key == "tools":
         return [_tool(tool) for tool in value]
     if key == "text":
-        return {**_ECHOED["text"], **value}
+        form = value.get("format") or _ECHOED["text"]["format"]
+        return {**value, "format": {**(_SCHEMA if "schema" in form else {}), **form}}
     if key == "reasoning":
         return {"effort": None, "summary": None, **value}
     return value
@@ -81,6 +86,7 @@ def response(
         "usage": None,
         **_ECHOED,
         **{key: _echo(key, value) for key, value in (extra or {}).items() if key in _ECHOED},
+        **{key: value for key, value in (extra or {}).items() if key in _IF_GIVEN},
     }
     if conversation is not None:
         whole["conversation"] = {"id": conversation}

@@ -81,7 +81,7 @@ class Run:
     @property
     def roomy(self) -> bool:
         """Whether the agent may go on at once."""
-        return not (self.full or self.too_large)
+        return self.builder.fits(PENDING_BYTES_MAX, self._answer_bytes_max)
 
     @property
     def full(self) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection,
 from contextlib import aclosing
 from contextvars import Context
 
+from perdure import chores
 from perdure.deltas import Delta, Finish
 from perdure.errors import (
     AgentError,
@@ -137,9 +138,7 @@ class Runner:
         self.hand_over_now()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=LEAVE_S)
-        for chore in self._chores:
-            chore.cancel()
-        await asyncio.gather(*self._chores, return_exceptions=True)
+        await chores.end(self._chores)
 
     @property
     def stuck(self) -> list[str]:

@@ -253,6 +253,9 @@ class AgentSettings(Section):
     )
     endpoint: str = Field(default="", description="`databricks`: name of the serving endpoint.")
     genie_space: str = Field(default="", description="`databricks`: a Genie space's id instead.")
+    supervisor_model: str = Field(
+        default="", description="`databricks`: a model that the Supervisor API runs instead."
+    )
     profile: str = Field(default="", description="`databricks`: profile of `~/.databrickscfg`.")
     on_behalf_of: Literal["auto", "always", "never"] = Field(
         default="auto",

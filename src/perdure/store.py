@@ -115,6 +115,12 @@ class RequestStore(Protocol):
     async def input(self, request_id: str, user_id: str) -> list[JSON]:
         """Return the input items that the request was made with; raises `NotFound`."""
 
+    async def unanswered(self, request_id: str, mark: str) -> None:
+        """Note that whoever made a call got no answer; `mark` tells the same call made again."""
+
+    async def rejoin(self, user_id: str, mark: str) -> Request | None:
+        """Return the newest of the person's requests noted under `mark`; nobody else gets it."""
+
     async def counts(self) -> dict[str, int]:
         """Return how many requests there are in each non-terminal state: `queued`, `streaming`."""
 
@@ -224,7 +230,9 @@ class ChatStore(Protocol):
 
 
 class Outbox(Protocol):
-    """Webhooks that wait for delivery. `accept(notify=True)` makes one when the request ends.
+    """Webhooks and verdicts that wait for delivery.
+
+    `accept(notify=True)` makes a webhook when the request ends.
 
     A webhook is one of `response.completed | incomplete | failed | cancelled`; its row is written
     in the transaction that ends the request, so that no end is forgotten and none told too early.
@@ -246,6 +254,16 @@ class Outbox(Protocol):
 
     async def redeliver_webhook(self, webhook_id: str, user_id: str) -> Webhook:
         """Make one due now, whatever became of it; its attempts begin anew. Raises `NotFound`."""
+
+    async def take_feedback(self, hide_s: float, limit: int = 20) -> list[Feedback]:
+        """Return verdicts that are due, oldest first, with this try counted; hidden as webhooks.
+
+        Each comes with its request's trace; one that has none waits for it, and comes without when
+        the request has ended so.
+        """
+
+    async def settle_feedback(self, taken: Feedback, retry_s: float | None = None) -> None:
+        """Let it be due in `retry_s`, None = never; a verdict that replaced it stays as it is."""
 
 
 class Store(RequestStore, ChatStore, Outbox, Credentials, Protocol):

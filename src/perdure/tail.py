@@ -1,7 +1,8 @@
 """Following logs: one shared tail per request and process, read for all of its readers at once.
 
 A reader registers first, reads the store from its own cursor, then waits for the doorbell; all
-tails are also read again every second or two, so that a lost wake-up costs time only.
+tails are also read again every second or two, so that a lost wake-up costs time only. What this
+process itself has committed comes straight from its journal.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import time
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import contextmanager
 
+from perdure import chores
 from perdure.errors import NotFound, PerdureError
-from perdure.ports import Bus, RequestStore
+from perdure.ports import Append, Bus, RequestStore
 from perdure.reader import Batch, Drained, Reader, Sink, Tail, http_chunk, unknown
 from perdure.snapshot import Snapshot, Snapshots
 
@@ -58,9 +60,7 @@ class Tails:
     async def close(self) -> None:
         """End all readers and stop."""
         self.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await chores.end(self._tasks)
 
     def drain(self) -> None:
         """End all readers with `Drained`, now and from now on."""
@@ -129,6 +129,18 @@ class Tails:
                 self._rung.set()
         return Batch(slice_.first, slice_.events, ended=ended) if slice_.events else None
 
+    def take(self, stored: Iterable[Append]) -> None:
+        """Give readers what this process has just committed: it need not be read again."""
+        now = time.monotonic()
+        for append in stored:
+            tail = self._tails.get(append.request_id)
+            if tail is None:
+                continue
+            if tail.next == append.first and not tail.ended:
+                tail.extend(append.first, append.events, ended=False, now=now)
+            else:
+                self._ring([append.request_id])
+
     def _ring(self, topics: Collection[str]) -> None:
         dirty = self._tails.keys() & topics
         if dirty:
@@ -163,8 +175,10 @@ class Tails:
             self._lose(cursors.keys() - slices.keys())
         for request_id, slice_ in slices.items():
             if (tail := self._tails.get(request_id)) is not None:
-                tail.extend(slice_, now)
-                if slice_.events and slice_.first + len(slice_.events) <= slice_.last:
+                following = slice_.first + len(slice_.events)
+                ended = slice_.ended and following > slice_.last
+                tail.extend(slice_.first, slice_.events, ended=ended, now=now)
+                if slice_.events and following <= slice_.last:
                     self._dirty.add(request_id)
                     self._rung.set()
 

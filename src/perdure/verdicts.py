@@ -1,100 +1,88 @@
-"""People's verdicts on their way to the tracker; they are kept in the store whatever becomes of it.
+"""Telling people's verdicts to the tracker: at least once, from the store's outbox.
 
-A tracker that is away, or does not know the trace yet, is told later, by growing pauses.
+They are kept in the store whatever becomes of it. A tracker that is away, or does not know the
+trace yet, is told later, by growing pauses; a newer verdict on the same thing takes the older one's
+place.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 
-import msgspec
-
+from perdure import chores
 from perdure.errors import PerdureError
 from perdure.model import Feedback
-from perdure.ports import Tracker
+from perdure.ports import Outbox, Tracker
 
 log = logging.getLogger("perdure.verdicts")
 
-PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 """Between two tries; after the last one it is given up."""
-WAITING_MAX = 1000
-
-
-class _Waiting(msgspec.Struct):
-    """The newest verdict on a thing, and whether there is a newer one than was last tried."""
-
-    verdict: Feedback
-    author: str
-    changed: asyncio.Event
+HIDE_S = 60.0
+"""How long one process may need for a try; then another one takes the verdict."""
 
 
 class Verdicts:
-    """Tells verdicts, one task for each thing that is judged; the newest one counts.
+    """Tells what is due, round after round: two verdicts on one thing are never told at once.
 
     Args:
+        outbox: what waits.
         tracker: who is told.
         pauses_s: between tries.
 
     """
 
-    def __init__(self, tracker: Tracker, pauses_s: Sequence[float] = PAUSES_S) -> None:
+    look_s = 2.0
+    """How often to look for what others left, or what waits for its trace."""
+
+    def __init__(
+        self, outbox: Outbox, tracker: Tracker, pauses_s: Sequence[float] = PAUSES_S
+    ) -> None:
+        self._outbox = outbox
         self._tracker = tracker
         self._pauses_s = pauses_s
-        self._waiting: dict[tuple[str, str, str], _Waiting] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._rung = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
 
-    def tell(self, verdict: Feedback, author: str) -> None:
-        """Begin to tell a verdict; returns at once."""
-        key = (verdict.request_id, verdict.user_id, verdict.name)
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            waiting.verdict, waiting.author = verdict, author
-            waiting.changed.set()
-        elif len(self._waiting) < WAITING_MAX:
-            waiting = self._waiting[key] = _Waiting(verdict, author, asyncio.Event())
-            task = asyncio.create_task(self._tell(waiting), name="verdict")
-            self._tasks.add(task)
-            task.add_done_callback(lambda done: self._done(key, done))
-        else:
-            log.warning("too many verdicts wait for the tracker; one stays in the store only")
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._rounds(), name="verdicts")
+
+    def ring(self) -> None:
+        """Say that there is one."""
+        self._rung.set()
 
     async def close(self) -> None:
-        """Stop telling."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop; what was not told waits in the store."""
+        if self._task is not None:
+            await chores.end([self._task])
         await self._tracker.close()
 
-    def _done(self, key: tuple[str, str, str], task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        del self._waiting[key]
-
-    async def _tell(self, waiting: _Waiting) -> None:
-        """Tell the newest verdict until it is told; a newer one begins the tries anew."""
-        pauses = iter(self._pauses_s)
+    async def _rounds(self) -> None:
         while True:
-            waiting.changed.clear()
+            self._rung.clear()
             try:
-                await self._tracker.tell(waiting.verdict, waiting.author)
+                due = await self._outbox.take_feedback(HIDE_S)
+                await asyncio.gather(*(self._tell(verdict) for verdict in due))
             except PerdureError as error:
-                pause_s = next(pauses, None)
-                if pause_s is None:
-                    log.warning("a verdict on %s stays here: %s", waiting.verdict.request_id, error)
-                    return
-                if await _changed(waiting.changed, pause_s):
-                    pauses = iter(self._pauses_s)
-            else:
-                if not waiting.changed.is_set():
-                    return
+                log.warning("cannot tell verdicts, will try again: %s", error)
+                due = []
+            if not due:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.look_s):
+                        await self._rung.wait()
 
-
-async def _changed(event: asyncio.Event, pause_s: float) -> bool:
-    """Wait for a pause, or for something newer; tell whether that came."""
-    try:
-        async with asyncio.timeout(pause_s):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True
+    async def _tell(self, verdict: Feedback) -> None:
+        """Try once and keep how it went; an answer without a trace has nobody to be told."""
+        retry_s = None
+        if verdict.trace_id is not None:
+            try:
+                await self._tracker.tell(verdict, verdict.author or verdict.user_id)
+            except PerdureError as error:
+                retry_s = dict(enumerate(self._pauses_s, 1)).get(verdict.tries)
+                if retry_s is None:
+                    log.warning("a verdict on %s stays here: %s", verdict.request_id, error)
+        await self._outbox.settle_feedback(verdict, retry_s)

@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import Sequence
 
+from perdure import chores
 from perdure.errors import PerdureError
 from perdure.http import ConnectFailed, HttpClient, HttpError
 from perdure.metrics import Metrics
@@ -30,6 +31,9 @@ log = logging.getLogger("perdure.webhooks")
 LOOK_S = 1.0
 HIDE_MARGIN_S = 30.0
 OK = range(200, 300)
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out; the rest is local, multicast, or a form of something else."""
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 FIRST_S, FACTOR, LONGEST_S = 5.0, 2.0, 6 * 3600.0
 
 
@@ -67,8 +71,7 @@ class Delivery:
     async def close(self) -> None:
         """Stop; what was not delivered waits in the store."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await chores.end([self._task])
         await self._client.close()
 
     async def _rounds(self) -> None:
@@ -164,9 +167,20 @@ async def public_addresses(host: str, port: int) -> list[str]:
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = [str(address[0]) for *_, address in found]
     for address in addresses:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        ip = getattr(ip, "ipv4_mapped", None) or ip
-        if not ip.is_global or ip.is_multicast:
-            detail = f"{host} is the private address {ip}; see webhooks.allow_private"
+        if not is_public(address.partition("%")[0]):
+            detail = f"{host} is the private address {address}; see webhooks.allow_private"
             raise ConnectFailed(detail)
     return addresses
+
+
+def is_public(address: str) -> bool:
+    """Tell whether an address leads out into the internet, also one in which another one hides."""
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        hidden = ip.ipv4_mapped or ip.sixtofour
+        if ip in NAT64:
+            hidden = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+        if hidden is None:
+            return ip in UNICAST and ip.is_global
+        ip = hidden
+    return ip.is_global and not ip.is_multicast

@@ -355,3 +355,23 @@ async def test_a_dead_letter_is_kept_and_can_be_sent_again(store):
     again = await store.redeliver_webhook(made.id, "ann")
     assert (again.attempts, again.failed_at) == (0, None)
     assert [one.id for one in await store.take_webhooks(60)] == [made.id]
+
+
+async def test_an_unanswered_call_is_joined_once_and_by_its_maker(store):
+    """Guard: `rejoin` takes the note away; two retries would both wait for one answer."""
+    first, second = await ask(store), await ask(store)
+    for request in (first, second):
+        await store.unanswered(request.id, "call")
+    assert await store.rejoin("eve", "call") is None
+    assert await store.rejoin("ann", "another call") is None
+    joined = await store.rejoin("ann", "call")
+    assert (joined.id, joined.status) == (second.id, Status.QUEUED)
+    assert await store.rejoin("ann", "call") is None
+
+
+async def test_a_note_of_a_call_goes_with_its_request_and_is_no_persons_key(store):
+    request = await ask(store)
+    await store.unanswered(request.id, "call")
+    assert (await ask(store, idempotency_key="call")).id != request.id
+    await store.delete_request(request.id, "ann")
+    assert await store.rejoin("ann", "call") is None

@@ -60,7 +60,9 @@ class Workspace:
 
     `endpoints`: descriptions by name, absent = 404. `forbidden`: nobody may read them. `answers`:
     one for each invocation, the last one stays; or a function of the body. `user_tokens`: those of
-    people. `taken`: tokens that do not count any more. `expires_in`: of new tokens.
+    people. `taken`: tokens that do not count any more. `expires_in`: of new tokens. `responses`:
+    how the Supervisor API's answer stands at each look, the last one stays. `stopped`: what was
+    ended.
     """
 
     def __init__(self) -> None:
@@ -75,6 +77,8 @@ class Workspace:
         self.user_tokens: set[str] = set()
         self.taken: set[str] = set()
         self.messages: list[JSON] = []
+        self.responses: list[JSON] = []
+        self.stopped: list[str] = []
         self.rows: JSON = {}
         self.looks = 0
         self.changed = asyncio.Condition()
@@ -89,6 +93,9 @@ class Workspace:
                 web.get("/api/2.0/serving-endpoints/{name}", self._describe),
                 web.post("/serving-endpoints/{name}/invocations", self._invoke),
                 web.post("/api/2.0/genie/spaces/{space}/start-conversation", self._ask_genie),
+                web.post("/ai-gateway/mlflow/v1/responses", self._ask_supervisor),
+                web.get("/ai-gateway/mlflow/v1/responses/{id}", self._look_at_supervisor),
+                web.post("/ai-gateway/mlflow/v1/responses/{id}/cancel", self._stop_supervisor),
                 web.get("/api/2.0/genie/spaces/{space}/conversations/{c}/messages/{m}", self._look),
                 web.get(
                     "/api/2.0/genie/spaces/{space}/conversations/{c}/messages/{m}"
@@ -200,6 +207,32 @@ class Workspace:
         if "http" in message:
             return web.json_response({"message": "later"}, status=message["http"])
         return web.json_response({"conversation_id": "c-1", "message_id": "m-1"} | message)
+
+    async def _ask_supervisor(self, call: web.Request) -> web.Response:
+        if refused := self._refused(call):
+            return refused
+        body = await call.json()
+        self.asked.append(Asked(path=call.path, headers=call.headers, body=body))
+        if body.get("stream"):
+            said = {"error_code": "BAD_REQUEST", "message": "stream and background exclude it."}
+            return web.json_response(said, status=400)
+        return web.json_response({"id": "resp_s", "status": "queued", "output": []})
+
+    async def _look_at_supervisor(self, call: web.Request) -> web.Response:
+        if refused := self._refused(call):
+            return refused
+        if call.match_info["id"] != "resp_s":
+            return web.json_response({"error_code": "NOT_FOUND", "message": "none"}, status=404)
+        response = self.responses[min(self.looks, len(self.responses) - 1)]
+        self.looks += 1
+        await self._told()
+        if "http" in response:
+            return web.json_response({"message": "later"}, status=response["http"])
+        return web.json_response({"id": "resp_s"} | response)
+
+    async def _stop_supervisor(self, call: web.Request) -> web.Response:
+        self.stopped.append(call.match_info["id"])
+        return self._refused(call) or web.json_response({"id": "resp_s", "status": "cancelled"})
 
     async def _rows(self, call: web.Request) -> web.Response:
         return self._refused(call) or web.json_response({"statement_response": self.rows})

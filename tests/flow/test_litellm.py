@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -17,56 +13,17 @@ from perdure.deltas import Delta, Finish, Text, Usage
 from perdure.errors import UpstreamError
 from perdure.handlers.openai import OpenAIHandler
 from perdure.ports import Call
-from tests.world.server import Server, free_port
-
-PROGRAM = Path(__file__).parents[2] / ".tools" / "litellm" / "bin" / "litellm"
-KEY = "sk-the-master-key-of-this-test"
-SAID = "Grüße aus der Küche: zwölf Bücher, €5 und ein 😀. " * 20
-START_S = 180
-"""Importing it takes most of a minute on a cold and busy machine."""
+from tests.early import START_S
+from tests.litellm import KEY, SAID, running
+from tests.world.server import Server
 
 pytestmark = pytest.mark.timeout(START_S + 60)
 
 
 @pytest.fixture(scope="module")
-def litellm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def litellm() -> str:
     """Return the base URL of a running proxy that always answers `SAID`."""
-    if not PROGRAM.exists():
-        pytest.fail(f"{PROGRAM} is missing: run `make test`, which installs it", pytrace=False)
-    folder, port = tmp_path_factory.mktemp("litellm"), free_port()
-    model = {"model": "openai/demo", "api_key": "x", "mock_response": SAID}
-    models = {"model_list": [{"model_name": "demo", "litellm_params": model}]}
-    (folder / "config.yaml").write_text(json.dumps(models, ensure_ascii=False))  # JSON is YAML
-    output = folder / "output.txt"
-    config = str(folder / "config.yaml")
-    command = [str(PROGRAM), "--config", config, "--host", "127.0.0.1"]
-    with (
-        output.open("wb") as log,
-        subprocess.Popen(
-            [*command, "--port", str(port), "--telemetry", "False"],
-            cwd=folder,
-            env=os.environ | {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        ) as process,
-    ):
-        try:
-            wait_until_alive(process, port, output)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.kill()
-
-
-def wait_until_alive(process: subprocess.Popen[bytes], port: int, output: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/health/liveliness", trust_env=False)
-        except httpx.TransportError:
-            time.sleep(0.2)  # it tells nobody when it is ready
-        else:
-            return
-    pytest.fail(f"LiteLLM did not start: {output.read_text(errors='replace')[-2000:]}")
+    return running()
 
 
 async def ask(handler: OpenAIHandler) -> list[Delta]:

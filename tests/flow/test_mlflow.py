@@ -1,13 +1,13 @@
 """A real MLflow agent and a real tracking store: streams, tools, failures, traces, verdicts.
 
-One pair of servers for all tests of the file, since they start slowly.
+One pair of servers for all tests of a run, since they start slowly.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -18,7 +18,8 @@ from perdure.handlers.databricks import Credentials, DatabricksHandler
 from perdure.ports import Agent
 from perdure.sections import Mlflow
 from perdure.trackers.mlflow import MlflowTracker
-from tests.databricks.mlflow_servers import START_S, Servers, running
+from tests.databricks.mlflow_servers import Servers, running
+from tests.early import START_S
 from tests.flow.serving import Served, serving
 from tests.world.server import free_port
 from tests.world.waiting import eventually
@@ -27,9 +28,8 @@ pytestmark = pytest.mark.timeout(2 * START_S)
 
 
 @pytest.fixture(scope="module")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with running(tmp_path_factory.mktemp("mlflow"), "examples.responses_agent:app") as servers:
-        yield servers
+def mlflow() -> Servers:
+    return running()
 
 
 @pytest.fixture
@@ -85,10 +85,16 @@ async def test_a_failure_in_the_middle_keeps_what_was_said_and_the_trace(served:
 
 
 async def test_a_stop_reaches_the_agent(served: Served, mlflow: Servers) -> None:
-    accepted = await served.ask(json.dumps({"words": 2000, "pause_s": 0.05}), "agent")
+    """Guard: cancelling closes the call; an agent that is not told goes on and costs."""
+    accepted = await served.ask(json.dumps({"words": 2001, "pause_s": 0.05}), "agent")
     await served.shown_some(accepted["request_id"])
     stopped = await served.http.post(f"/api/requests/{accepted['request_id']}/cancel")
     assert stopped.json()["status"] == "cancelled"
+
+    async def told() -> bool:
+        return "of 2001 words" in (mlflow.folder / "agent.txt").read_text()
+
+    await eventually(told, within_s=20, what="the agent was told to stop")
 
 
 async def test_a_verdict_lands_in_the_tracking_store_under_the_real_name(

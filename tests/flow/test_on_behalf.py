@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import signal
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import asyncpg
 import httpx
 import psutil
 import pytest
 
 from perdure.handlers.databricks import Credentials, DatabricksHandler
-from perdure.ports import Agent
+from perdure.ports import Agent, Roll
+from tests import databases, valkeys
 from tests.databricks import Answer, Workspace, frames, working
 from tests.databricks.frames import done, message, text
 from tests.flow.serving import Served, serving
@@ -107,6 +112,61 @@ async def test_the_token_is_in_no_file_and_a_restart_asks_for_a_new_one(
         server.end()
     assert (tmp_path / "data" / "perdure.db").exists()
     assert places(tmp_path) == []
+
+
+async def test_the_token_is_in_no_message_of_the_queue_and_in_no_row(
+    workspace: Workspace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guard: a message is the request's id and nothing else; workers are reached by no token."""
+    handler = DatabricksHandler("agent", Credentials(workspace.url, token="none"))
+    agents = {"agent": Agent(id="agent", handler=handler)}
+    async with AsyncExitStack() as stack:
+        broker = await stack.enter_async_context(valkeys.fresh())
+        url = await stack.enter_async_context(databases.fresh())
+        made = serving(
+            tmp_path,
+            user="ann",
+            agents=agents,
+            log_level="debug",
+            store_url=url,
+            queue_url=f"celery+{broker}",
+        )
+        served = await stack.enter_async_context(made)
+        assert isinstance(served.core.store, Roll)
+        await served.core.store.present("worker", 1, 60)  # so that it is sent to somebody
+        served.http.headers["X-Forwarded-Access-Token"] = SECRET
+        asked = await served.ask("hi", "agent")
+
+        async def sent() -> list[str]:
+            return await asyncio.to_thread(messages, broker)
+
+        (message,) = await eventually(sent, within_s=20, what="a message waits in the broker")
+        assert asked["request_id"] in message
+        told = [message, caplog.text, *await rows(url)]
+        assert any(asked["request_id"] in row for row in told[2:])
+    assert not [text for text in told if SECRET in text or "the-own-token-of-ann" in text]
+
+
+def messages(broker: str) -> list[str]:
+    """Return what waits in a broker, its bodies decoded."""
+    found = []
+    with valkeys.client(broker) as client:
+        for key in client.scan_iter(_type="list"):
+            for message in map(str, client.lrange(key, 0, -1)):
+                found.append(message + base64.b64decode(json.loads(message)["body"]).decode())
+    return found
+
+
+async def rows(url: str) -> list[str]:
+    """Return every row of a database as text."""
+    connection = await asyncpg.connect(url)
+    try:
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname='public'")
+        named = [f'SELECT t::text FROM "{name}" t' for (name,) in tables]  # noqa: S608
+        found = [await connection.fetch(query) for query in named]
+        return [row[0] for every in found for row in every]
+    finally:
+        await connection.close()
 
 
 @pytest.fixture

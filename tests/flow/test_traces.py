@@ -119,23 +119,52 @@ async def test_a_request_s_spans_reach_a_collector_under_the_caller_s_trace(
         assert sent[-1].split("-")[2] == calls[1].span_id.hex()
 
 
-async def test_a_cancelled_request_has_its_span_and_a_trace_of_its_own(
+async def test_requests_that_are_cancelled_or_removed_have_their_span_and_a_trace_of_their_own(
     tmp_path, rng, collector, monkeypatch
 ):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector.url}/v1/traces")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
     async with World(tmp_path, rng) as world:
-        request_id = await world.ask({"name": "stop", "chunks": 500, "rate": 20})
-        await world.called("stop")
-        await world.api.cancel(request_id)
-        await world.api.cancel(request_id)
-        call, whole = await spans_of(collector, request_id, 2)
-        if call.name.startswith("invoke_agent"):
-            call, whole = whole, call
-        assert told(whole)["perdure.status"] == "cancelled"
-        assert call.parent_span_id == whole.span_id
-        assert not whole.parent_span_id
-        assert call.trace_id == whole.trace_id
+        await _cancelled(world, collector)
+        await _removed(world, collector)
+
+
+async def _cancelled(world, collector):
+    request_id = await world.ask({"name": "stop", "chunks": 500, "rate": 20})
+    await world.called("stop")
+    await world.api.cancel(request_id)
+    await world.api.cancel(request_id)
+    call, whole = await spans_of(collector, request_id, 2)
+    if call.name.startswith("invoke_agent"):
+        call, whole = whole, call
+    assert told(whole)["perdure.status"] == "cancelled"
+    assert call.parent_span_id == whole.span_id
+    assert not whole.parent_span_id
+    assert call.trace_id == whole.trace_id
+
+
+async def _removed(world, collector):
+    """Guard: `Acceptance._tell_of_ends`; nothing of them is left that could be read afterwards."""
+    collector.spans.clear()
+    made = [await world.ask({"name": f"gone {n}", "chunks": 900, "rate": 20}) for n in range(2)]
+    ended = await world.ask({"name": "ended", "chunks": 1})
+    chat_id = world.accepted[made[1]]["chat_id"]
+    withdrawn = await world.ask({"name": "withdrawn", "chunks": 1}, chat_id=chat_id)
+    message_id = world.accepted[withdrawn]["user_message_id"]
+    for n in range(2):
+        await world.called(f"gone {n}")
+    await world.api.ended(ended)
+    for path in (f"requests/{ended}", f"requests/{made[0]}", f"messages/{message_id}"):
+        assert (await world.api.http.delete(f"/api/{path}")).status_code == 204, path
+    assert (await world.api.http.delete(f"/api/chats/{chat_id}")).status_code == 204
+
+    async def there():
+        found = [span for span in collector.spans if span.name.startswith("invoke_agent")]
+        return found if len(found) >= 4 else []
+
+    found = await eventually(there, within_s=20, what="the spans of four requests")
+    ends = sorted(told(span)["perdure.status"] for span in found)
+    assert ends == ["cancelled", "cancelled", "cancelled", "completed"]
 
 
 async def test_without_opentelemetry_the_caller_s_trace_is_passed_on_as_it_is(tmp_path, rng):

@@ -99,7 +99,22 @@ async def test_parameters_are_echoed_and_defaults_filled_in(served):
         max_output_tokens=64,
         unheard_of="ignored",
         include=["reasoning.encrypted_content"],
+        user="u1",
+        safety_identifier="s1",
+        prompt_cache_key="p1",
+        service_tier="flex",
+        text={"format": {"type": "json_schema", "name": "f", "schema": {}}, "verbosity": "low"},
     )
+    form: JSON = {
+        "type": "json_schema",
+        "name": "f",
+        "schema": {},
+        "description": None,
+        "strict": False,
+    }
+    assert body["text"] == {"format": form, "verbosity": "low"}
+    identities = [body[key] for key in ("user", "safety_identifier", "prompt_cache_key")]
+    assert (identities, body["service_tier"]) == (["u1", "s1", "p1"], "flex")
     assert body["tools"] == [{**tool, "description": None, "parameters": None, "strict": None}]
     assert body["reasoning"] == {"effort": "low", "summary": None}
     assert (body["temperature"], body["tool_choice"], body["max_output_tokens"]) == (
@@ -167,6 +182,88 @@ REFUSALS = {
         400,
         "tools[0].name",
         "missing_required_parameter",
+    ),
+    "an empty question": ('{"input": " "}', 400, "input", "message_empty"),
+    "no name for the model": ('{"input": "x", "model": ""}', 400, "model", "model_not_found"),
+    "a conversation without a name": ('{"input": "x", "conversation": ""}', 404, None, "not_found"),
+    "an unknown format": (
+        '{"input": "x", "text": {"format": {"type": "yaml"}}}',
+        400,
+        "text.format.type",
+        "invalid_value",
+    ),
+    "a format that is a string": (
+        '{"input": "x", "text": {"format": "text"}}',
+        400,
+        "text.format",
+        "invalid_type",
+    ),
+    "a schema without a name": (
+        '{"input": "x", "text": {"format": {"type": "json_schema", "schema": {}}}}',
+        400,
+        "text.format.name",
+        "missing_required_parameter",
+    ),
+    "a nameless schema's name": (
+        '{"input": "x", "text": {"format": {"type": "json_schema", "name": "a b", "schema": {}}}}',
+        400,
+        "text.format.name",
+        "invalid_value",
+    ),
+    "a strange verbosity": (
+        '{"input": "x", "text": {"verbosity": "loud"}}',
+        400,
+        "text.verbosity",
+        "invalid_value",
+    ),
+    "a strange effort": (
+        '{"input": "x", "reasoning": {"effort": "heroic"}}',
+        400,
+        "reasoning.effort",
+        "invalid_value",
+    ),
+    "a strange tier": (
+        '{"input": "x", "service_tier": "gold"}',
+        400,
+        "service_tier",
+        "invalid_value",
+    ),
+    "a strange inclusion": (
+        '{"input": "x", "include": ["all"]}',
+        400,
+        "include[0]",
+        "invalid_value",
+    ),
+    "a number to include": ('{"input": "x", "include": [1]}', 400, "include[0]", "invalid_type"),
+    "a choice of no tool": (
+        json.dumps(
+            {
+                "input": "x",
+                "tools": [{"type": "function", "name": "f"}],
+                "tool_choice": {"type": "function", "name": "g"},
+            }
+        ),
+        400,
+        "tool_choice",
+        "invalid_value",
+    ),
+    "tools required and none given": (
+        '{"input": "x", "tool_choice": "required"}',
+        400,
+        "tool_choice",
+        "invalid_value",
+    ),
+    "a strange choice": (
+        '{"input": "x", "tool_choice": "any"}',
+        400,
+        "tool_choice",
+        "invalid_value",
+    ),
+    "a long cache key": (
+        json.dumps({"input": "x", "prompt_cache_key": "k" * 65}),
+        400,
+        "prompt_cache_key",
+        "string_above_max_length",
     ),
     "a bad truncation": (
         '{"input": "x", "truncation": "some"}',
@@ -377,9 +474,10 @@ async def test_input_items_are_listed_as_given_newest_first(served):
 @pytest.mark.parametrize(
     ("query", "param", "code"),
     [
-        ("limit=0", "limit", "invalid_request"),
-        ("limit=101", "limit", "invalid_request"),
-        ("order=random", "order", "invalid_request"),
+        ("limit=0", "limit", "integer_below_min_value"),
+        ("limit=101", "limit", "integer_above_max_value"),
+        ("limit=ten", "limit", "invalid_type"),
+        ("order=random", "order", "invalid_value"),
         ("after=msg_none", "after", "invalid_value"),
     ],
 )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -13,7 +14,10 @@ import openai
 import pytest
 import pytest_asyncio
 
+from perdure.routers.v1 import params
 from perdure.settings import Limits
+from perdure.stores.sqlite import SqliteStore
+from tests import databases, valkeys
 from tests.flow.serving import JSON, Served, serving
 from tests.world.waiting import eventually
 
@@ -49,8 +53,9 @@ async def test_a_call_that_timed_out_is_answered_once_and_to_its_retry(served: S
         call = asyncio.create_task(client.responses.create(model="steered", input="slow"))
 
         async def left() -> bool:
-            state = served.app.state
-            return bool(getattr(state, "unanswered", None) and state.unanswered._ids)
+            store = served.core.store
+            assert isinstance(store, SqliteStore)
+            return bool(store.db.look("SELECT 1 FROM idempotency WHERE fingerprint = ''"))
 
         await eventually(left, within_s=10, what="the first try was given up")
         served.steered.say("at last")
@@ -59,7 +64,48 @@ async def test_a_call_that_timed_out_is_answered_once_and_to_its_retry(served: S
     assert len(await requests(served)) == before + 1
 
 
+SERVERS = {"postgres": databases, "redis": valkeys}
 RETRY = {"x-stainless-retry-count": "1"}
+
+
+@pytest.mark.parametrize("end", ["left", "drained"])
+@pytest.mark.parametrize("kind", ["postgres", "redis"])
+async def test_a_retry_that_reaches_another_server_is_joined_as_well(tmp_path, kind: str, end: str):
+    """Guard: the note is in the store; in the memory of a process it would be lost to others."""
+    body = {"model": "steered", "input": "slow"}
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(SERVERS[kind].fresh())
+        first, second = [
+            await stack.enter_async_context(serving(tmp_path / name, store_url=url))
+            for name in ("first", "second")
+        ]
+        patience_s = 0.5 if end == "left" else 20
+        asked = first.http.post("/v1/responses", json=body, timeout=patience_s)
+        call = asyncio.create_task(asked)
+        if end == "drained":
+            await eventually(lambda: requests(first, "local"), within_s=10, what="it runs")
+            first.core.tails.drain()
+            assert (await call).status_code == 503
+        else:
+            with pytest.raises(httpx.ReadTimeout):
+                await call
+            await eventually(lambda: noted(first, body), within_s=10, what="it was noted")
+        first.steered.say("at last")
+        first.steered.end()
+        answer = await second.http.post("/v1/responses", json=body, headers=RETRY)
+        (row,) = await requests(second, "local")
+        assert answer.json()["id"] == row.id
+        assert answer.json()["output"][0]["content"][0]["text"] == "at last"
+        assert await second.core.store.rejoin("local", params.read(body).fingerprint) is None
+
+
+async def noted(served: Served, body: JSON) -> bool:
+    """Tell whether a call is known as unanswered, and leave it so."""
+    mark = params.read(body).fingerprint
+    row = await served.core.store.rejoin("local", mark)
+    if row is not None:
+        await served.core.store.unanswered(row.id, mark)
+    return row is not None
 
 
 async def test_the_retry_of_a_call_whose_server_ended_gets_the_same_response(tmp_path):
@@ -94,7 +140,8 @@ async def test_the_retry_of_a_call_whose_server_ended_gets_the_same_response(tmp
 async def test_another_call_is_no_retry(served: Served, change: JSON):
     body = {"model": "steered", "input": "slow", "background": True}
     first = (await served.http.post("/v1/responses", json=body)).json()
-    served.app.state.unanswered.add(first["id"])
+    whole = {**body, "background": False}
+    await served.core.store.unanswered(first["id"], params.read(whole).fingerprint)
     body |= {"background": False, "model": "echo", **change}
     second = await served.http.post("/v1/responses", json=body, headers=RETRY)
     assert second.json()["id"] != first["id"]

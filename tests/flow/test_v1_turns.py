@@ -209,6 +209,15 @@ async def test_nobody_without_a_name_comes_in(served: Served):
     assert error["type"] == "authentication_error"
 
 
+async def test_a_page_of_another_site_is_refused_in_the_same_words(served: Served):
+    """Guard: the path in `Guard._socket`; the middleware refuses before any route is chosen."""
+    with pytest.raises(InvalidStatus) as refused:
+        await served.socket("/v1/responses", headers={"Origin": "http://elsewhere.example"})
+    assert refused.value.response.status_code == 403
+    error = json.loads(refused.value.response.body)["error"]
+    assert (error["type"], error["code"]) == ("permission_error", "origin_forbidden")
+
+
 async def test_a_stopping_server_closes_with_the_code_for_coming_back(tmp_path):
     async with serving(tmp_path) as served, served.socket("/v1/responses") as socket:
         body = {"type": "response.create", "model": "steered", "input": "x"}

@@ -18,7 +18,7 @@ from aiohttp import web
 from perdure.http import ConnectFailed
 from perdure.model import Webhook
 from perdure.settings import Webhooks, load
-from perdure.webhooks import public_addresses, retry_after, signed_headers
+from perdure.webhooks import is_public, public_addresses, retry_after, signed_headers
 from tests.flow.clients import NODE, OLD_PYTHON, run
 from tests.flow.serving import serving
 from tests.world.waiting import eventually
@@ -180,12 +180,23 @@ async def test_what_waits_is_delivered_after_a_restart(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "::ffff:10.0.0.1", "0.0.0.0"]
+    "host",
+    [
+        *["127.0.0.1", "10.0.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "100.64.0.1"],
+        *["::1", "::", "fe80::1%1", "fd00::1", "fec0::1", "ff02::1"],
+        *["::ffff:10.0.0.1", "::10.0.0.1", "::ffff:0:10.0.0.1", "2002:a00:1::"],
+        *["64:ff9b::10.0.0.1", "64:ff9b:1::10.0.0.1", "2001:0:a00:1::"],
+    ],
 )
 async def test_private_addresses_are_refused(host):
-    """Guard against asking our own network by webhook; off only with `allow_private`."""
+    """Guard: `is_public`, also of an IPv4 address in one of IPv6; off only with `allow_private`."""
     with pytest.raises(ConnectFailed, match="private address"):
         await public_addresses(host, 80)
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "2606:4700::1", "64:ff9b::8.8.8.8", "::ffff:8.8.8.8"])
+async def test_public_addresses_are_not(host):
+    assert is_public(host)
 
 
 @pytest.mark.parametrize("second", ["8.8.4.4", "127.0.0.1"])

@@ -38,8 +38,11 @@ def test_a_tracker_needs_the_extra():
         adapters.tracker_of(settings)
 
 
-@pytest.mark.parametrize("given", [{}, {"endpoint": "e", "genie_space": "g"}])
-def test_an_agent_is_an_endpoint_or_a_genie_space(given):
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"endpoint": "e", "genie_space": "g"}, {"endpoint": "e", "supervisor_model": "m"}],
+)
+def test_an_agent_is_an_endpoint_or_a_genie_space_or_a_supervisor(given):
     agent = AgentSettings(handler="databricks", **given)
-    with pytest.raises(SettingsError, match="needs endpoint, or genie_space"):
+    with pytest.raises(SettingsError, match="needs endpoint, genie_space or"):
         build_agents(Settings(agents={"a": agent}))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from bench import page as bench_page
 from perdure import create_app, settings
 from perdure.cli import settings_page
 from perdure.cli.commands import app
@@ -113,6 +114,13 @@ def test_the_table_of_settings_is_the_one_in_the_code() -> None:
     page = (ROOT / "docs" / "settings.md").read_text("utf-8")
     shown = page.split("<!-- begin: perdure settings-table -->")[1].split("<!-- end -->")[0]
     assert shown.strip() == settings_page.table(), "run: perdure settings-table"
+
+
+def test_the_measured_part_of_the_capacity_page_is_what_was_measured_last() -> None:
+    text = bench_page.PAGE.read_text("utf-8")
+    shown = text.split(bench_page.BEGIN)[1].split(bench_page.END)[0]
+    wanted = bench_page.block(bench_page.LATEST.read_text("utf-8"))
+    assert shown.strip() == wanted, "run: python -m bench.page"
 
 
 def test_every_error_code_of_the_server_is_in_the_protocol() -> None:

@@ -26,11 +26,13 @@ from perdure.deltas import (
 )
 from perdure.events import Builder
 from perdure.fold import Fold, fold
-from perdure.items import request_of
+from perdure.items import parses, request_of
 from perdure.model import Failure, Status
 from tests.unit import shapes
 from tests.unit.answers import (
     CITATION,
+    Attempt,
+    Life,
     answer,
     begun,
     builder,
@@ -81,7 +83,21 @@ def test_a_log_can_be_taken_over_after_any_event(life, data):
     heir = builder(log[:cut])
     closing = heir.end(CANCELLED)
     assert read(log[:cut] + heir.take()).ended
-    assert closing.text == before.text()
+    if not any(half_a_call(item) for item in before.open_items()):
+        assert closing.text == before.text()
+
+
+def half_a_call(item: dict[str, Any]) -> bool:
+    """Say whether an item counts only while it may still become whole."""
+    return item["type"] == "function_call" and not parses(item["arguments"])
+
+
+def test_an_attempt_that_broke_off_in_its_first_call_leaves_the_text_of_the_one_before():
+    log, _ = live(
+        Life([Attempt([Text("kept")], handed_over=True), Attempt([ToolCall("0", '{"a', "look")])])
+    )
+    assert fold(log).text() == ""
+    assert builder(log).end(CANCELLED).text == "kept"
 
 
 @given(running, st.data(), st.lists(deltas, max_size=5))

@@ -80,18 +80,33 @@ class Author:
         self.lost.append(error)
 
 
+class Wide(InProcessBus):
+    """A bus that reaches other processes as well: it remembers what they would hear."""
+
+    def __init__(self):
+        super().__init__()
+        self.elsewhere = []
+
+    async def publish_elsewhere(self, topics):
+        self.elsewhere += topics
+
+
 class Office:
-    """A store, a bus that is listened to, and a running journal."""
+    """A store, a bus that is listened to, and a running journal whose commits are heard of."""
 
     def __init__(self, path):
         self.store = Moody(path)
-        self.bus = InProcessBus()
+        self.bus = Wide()
         self.journal = Journal(self.store, self.bus)
+        self.journal.on_stored = self._stored
         self.rung = []
         self.bus.subscribe(self._heard)
 
     def _heard(self, topics):
         self.rung.append((list(topics), list(self.store.done)))
+
+    def _stored(self, appends):
+        self._heard(append.request_id for append in appends)
 
     async def author(self):
         return Author(await begin(self.store))
@@ -120,7 +135,7 @@ async def opened(office):
     await office.store.close()
 
 
-async def test_what_a_run_says_is_stored_and_then_rung(office):
+async def test_what_a_run_says_is_stored_and_then_told(office):
     """Guard: commit before the wake-up; whoever is woken finds what they were woken for."""
     author = await office.author()
     author.say("hello")
@@ -129,6 +144,26 @@ async def test_what_a_run_says_is_stored_and_then_rung(office):
     ((topics, done),) = office.rung
     assert topics == [author.request_id]
     assert done == [("append", 1)]
+    assert office.bus.elsewhere == topics
+
+
+async def test_a_reader_that_breaks_on_an_append_costs_the_journal_nothing(office):
+    """Guard: `on_stored` is fenced off; without that the journal's task ends."""
+    author = await office.author()
+    office.journal.on_stored = broken
+    for word in ("one", "two"):
+        author.say(word)
+        office.journal.note(author)
+
+        async def stored(word=word):
+            return word in (await sound(office.store, author.request_id)).text()
+
+        await eventually(stored, within_s=WITHIN_S, what=word)
+    assert not author.lost
+
+
+def broken(_):
+    raise ZeroDivisionError
 
 
 async def test_nobody_is_woken_while_a_commit_is_under_way(office):

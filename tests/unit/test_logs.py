@@ -60,6 +60,21 @@ def test_a_line_for_people_names_the_request_once(monkeypatch):
     assert second.endswith("something (request resp_1)")
 
 
+def test_a_text_from_outside_is_no_line_of_its_own_and_steers_no_terminal(monkeypatch):
+    """Guard: `TextLines`. A path of a call is such a text, and so is what an upstream says."""
+    written = lines_of("text", monkeypatch)
+    forged = "2026-01-01 00:00:00,000 INFO perdure: all is well"
+    LINE.warning("GET %s broke", f"/\n{forged}\r{forged}\x1b[2J\u202e")
+    try:
+        int(f"said\n{forged}")
+    except ValueError:
+        LINE.exception("it broke")
+    told = written.getvalue()
+    assert not [line for line in told.split("\n") if line.startswith(forged)]
+    assert not {"\x1b", "\r", "\u202e"} & set(told)
+    assert told.count(forged) >= 2, "it is told all the same"
+
+
 async def test_what_is_at_work_in_one_task_is_not_told_of_another(monkeypatch):
     written = lines_of("json", monkeypatch)
 

@@ -272,6 +272,64 @@ async def test_a_hundred_readers_share_one_read_and_one_framing(stage):
         assert len({id(kept[place]) for kept in frames}) == 1
 
 
+async def test_what_this_process_has_stored_is_not_read_again(stage):
+    """Guard: `Tails.take`; each append would cost a read, on PostgreSQL a round trip."""
+    pen = await begin(stage.store)
+    reader = stage.reader(pen.id)
+    await stage.settled(1)
+    reads = stage.store.reads
+    for piece in range(20):
+        append = pen.say(f"{piece} ")
+        assert await stage.store.append([append]) == [True]
+        stage.tails.take([append])
+        await asyncio.sleep(0)
+    assert stage.store.reads == reads
+    await stage.end(pen)
+    assert await asyncio.wait_for(reader, WITHIN_S) == await whole(stage.store, pen.id)
+
+
+async def test_what_is_told_twice_or_too_early_is_read_once_and_in_order(stage):
+    """While a read for a tail is under way, its process stores the same events and more."""
+    pen = await begin(stage.store)
+    reader = stage.reader(pen.id)
+    await stage.settled(1)
+    first, second = pen.say("one "), pen.say("two ")
+    assert await stage.store.append([first]) == [True]
+    stage.tails.take([second])  # not before its predecessor: this only rings
+
+    async def meanwhile():
+        stage.tails.take([first])
+        assert await stage.store.append([second]) == [True]
+        await stage.store.finish(*pen.end())
+
+    stage.store.meanwhile = meanwhile
+    await eventually(lambda: settled(stage), within_s=WITHIN_S, what="the read is over")
+    stage.tails.take([first, second])
+    await stage.bus.publish([Topic.events(pen.id)])
+    assert await asyncio.wait_for(reader, WITHIN_S) == await whole(stage.store, pen.id)
+
+
+async def settled(stage):
+    return stage.store.meanwhile is None
+
+
+async def test_an_end_that_was_read_before_its_predecessor_was_told_is_not_lost(stage):
+    """Guard: `Tail.extend` takes what is new of an overlapping piece; it would drop the end."""
+    pen = await begin(stage.store)
+    reader = stage.reader(pen.id)
+    await stage.settled(1)
+    append = pen.say("all of it")
+    assert await stage.store.append([append]) == [True]
+    assert await stage.store.finish(*pen.end())
+
+    async def meanwhile():
+        stage.tails.take([append])
+
+    stage.store.meanwhile = meanwhile
+    await stage.bus.publish([Topic.events(pen.id)])
+    assert await asyncio.wait_for(reader, WITHIN_S) == await whole(stage.store, pen.id)
+
+
 async def test_a_reader_that_never_reads_costs_nothing_and_hurts_nobody(stage):
     """Guard: a tail holds a bounded piece; whoever falls behind reads the store at its own pace."""
     pen = await begin(stage.store)

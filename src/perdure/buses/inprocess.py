@@ -24,6 +24,9 @@ class InProcessBus:
         if woken:
             self._listeners.tell(woken)
 
+    async def publish_elsewhere(self, topics: Iterable[str]) -> None:
+        pass
+
     def trouble(self) -> str | None:
         return None
 

@@ -61,6 +61,11 @@ class PostgresBus:
             self._listeners.tell(woken)
             self._outbox.put(woken)
 
+    async def publish_elsewhere(self, topics: Iterable[str]) -> None:
+        woken = list(topics)
+        if woken:
+            self._outbox.put(woken)
+
     def trouble(self) -> str | None:
         return self._state.why
 

@@ -11,6 +11,7 @@ import msgspec
 from redis import asyncio as redis
 from redis.exceptions import RedisError
 
+from perdure import chores
 from perdure.buses.listeners import Failing, Listeners, Outbox
 
 SPACING_S = 0.01
@@ -18,7 +19,6 @@ ANSWER_S = 5.0
 CONNECT_S = 3.0
 PING_S = 10.0
 BACKOFF_S = (0.2, 5.0)
-CANCEL_AGAIN_S = 0.5
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[str]).decode
@@ -49,18 +49,19 @@ class RedisBus:
         ]
 
     async def close(self) -> None:
-        """Stop both halves; the library can take a cancellation in mid-connect for its own."""
-        left = set(self._tasks)
-        while left:
-            for task in left:
-                task.cancel()
-            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        """Stop both halves."""
+        await chores.end(self._tasks)
         self._tasks = []
 
     async def publish(self, topics: Iterable[str]) -> None:
         woken = list(topics)
         if woken:
             self._listeners.tell(woken)
+            self._outbox.put(woken)
+
+    async def publish_elsewhere(self, topics: Iterable[str]) -> None:
+        woken = list(topics)
+        if woken:
             self._outbox.put(woken)
 
     def trouble(self) -> str | None:

@@ -158,6 +158,7 @@ async def _reach(settings: Settings) -> list[Finding]:
 
     agents = [_agent(name, settings) for name in settings.agents]
     shared: list[Finding] = [] if settings.alone else await servers.look(settings)
+    shared += await servers.who_signs_in(settings)
     if not agents:
         return [*shared, await _port(settings), Finding("ok", "agent guide", "built in")]
     return [*shared, *await asyncio.gather(_port(settings), *agents)]

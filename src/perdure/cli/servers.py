@@ -26,6 +26,18 @@ async def look(settings: Settings) -> list[Finding]:
     return list(await asyncio.gather(*asked))
 
 
+async def who_signs_in(settings: Settings) -> list[Finding]:
+    """Return what the OpenID provider tells, where people log in at one."""
+    if settings.auth.mode != "oidc":
+        return []
+    try:
+        with adapters.needing("oidc", "auth.mode"):
+            from perdure.cli import provider  # noqa: PLC0415  # its packages are extra
+    except PerdureError as error:
+        return [Finding("wrong", "logins", error.detail)]
+    return await provider.look(settings)
+
+
 async def endpoint(name: str, settings: Settings) -> Finding:
     """Return whether a Databricks workspace knows us, and what it says of an agent's endpoint."""
     about, only = f"agent {name}", {"agents": {name: settings.agents[name]}}

@@ -116,9 +116,9 @@ class Answer:
 
         When `put` has no more room, the rest is kept for the next call. Raises `UpstreamError`.
         """
-        events, self._left = self._left, []
-        if data:
-            events += self._events(data)
+        events = self._events(data) if data else []
+        if self._left:
+            events, self._left = [*self._left, *events], []
         wanted = True
         for number, event in enumerate(events, 1):
             if event.data[:6] == DONE:

@@ -12,6 +12,9 @@ SAME = frozenset(
         "parallel_tool_calls",
         "presence_penalty",
         "frequency_penalty",
+        "prompt_cache_key",
+        "safety_identifier",
+        "service_tier",
         "temperature",
         "top_p",
         "user",
@@ -38,7 +41,10 @@ def chat_fields(params: Mapping[str, Any], limit: str = "max_tokens") -> JSON:
     effort = params.get("reasoning", {}).get("effort")
     if effort:
         body["reasoning_effort"] = effort
-    form = params.get("text", {}).get("format")
+    text = params.get("text", {})
+    if text.get("verbosity"):
+        body["verbosity"] = text["verbosity"]
+    form = text.get("format")
     if isinstance(form, dict) and form.get("type") not in (None, "text"):
         body["response_format"] = _format(form)
     return body

@@ -20,7 +20,6 @@ from perdure.routers import (
     live_sse,
     messages,
     openapi,
-    overview,
     problems,
     requests,
     session,
@@ -55,7 +54,7 @@ def include(app: FastAPI, *, with_ui: bool = True) -> None:
     app.include_router(traces.router)
     app.include_router(ai_sdk.router)
     app.include_router(v1.router)
-    for module in (agents, admin, overview, session, tokens, health, docs):
+    for module in (agents, admin, session, tokens, health, docs):
         app.include_router(module.router)
     app.include_router(ui.router() if with_ui and ui.is_built() else home.router)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]

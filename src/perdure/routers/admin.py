@@ -1,127 +1,27 @@
-"""For admins: everyone's requests and what they cost, never what was said in them."""
+"""For admins: how it all stands, everyone's requests and their cost; never what was said there."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator
 
 from perdure import model
 from perdure.core import Core
-from perdure.model import JSON, Status
+from perdure.model import Status
 from perdure.routers import shapes
+from perdure.routers.admin_shapes import STEPS, AnyRequest, AnyRequestPage, Overview, UsageSum
 from perdure.routers.given import Admin, Cursor, Limit, RequestId, Running, plain
 from perdure.routers.problems import responses
-from perdure.routers.shapes import AT, REQUEST_ID, example, moment, since
 
 router = APIRouter(prefix="/api/admin", tags=["admin"])
 
-DAY_S = 86400
+HOUR_S = 3600
+DAY_S = 24 * HOUR_S
 USER = Query(max_length=256, description="Only this person's.")
-
-
-class AnyRequest(BaseModel):
-    """A request of anybody: its course without its words."""
-
-    model_config = example(
-        id=REQUEST_ID,
-        chat_id="chat_0d1c2b3a4f5e69788796a5b4",
-        user_id="ann@example.com",
-        agent_id="guide",
-        status="failed",
-        error={"code": "idle_timeout", "message": "The agent was silent for 120 s."},
-        incomplete_reason=None,
-        trace_id=None,
-        attempt=1,
-        crashes=0,
-        sequence_number=17,
-        queue_position=None,
-        created_at=AT,
-        started_at=AT,
-        completed_at=AT,
-        usage=None,
-    )
-
-    id: str
-    chat_id: str
-    user_id: str
-    agent_id: str
-    status: Status
-    error: shapes.RequestError | None
-    incomplete_reason: str | None
-    trace_id: str | None
-    attempt: int = Field(description="Starts so far.")
-    crashes: int = Field(description="Lost workers among them.")
-    sequence_number: int = Field(description="The last durable event.")
-    queue_position: int | None = Field(description="1 = next; null = it does not wait.")
-    created_at: datetime
-    started_at: datetime | None
-    completed_at: datetime | None
-    usage: JSON | None
-
-    @classmethod
-    def of(cls, row: model.Request, position: int | None) -> Self:
-        """Show a request."""
-        return cls(
-            id=row.id,
-            chat_id=row.chat_id,
-            user_id=row.user_id,
-            agent_id=row.agent_id,
-            status=row.status,
-            error=shapes.RequestError.of(row.error),
-            incomplete_reason=row.incomplete_reason,
-            trace_id=row.trace_id,
-            attempt=row.attempt,
-            crashes=row.crashes,
-            sequence_number=row.sequence_number,
-            queue_position=position,
-            created_at=since(row.created_at),
-            started_at=moment(row.started_at),
-            completed_at=moment(row.completed_at),
-            usage=row.usage,
-        )
-
-
-class AnyRequestPage(BaseModel):
-    """Requests of everyone, newest first."""
-
-    requests: list[AnyRequest]
-    next_cursor: str | None
-
-
-class Used(BaseModel):
-    """What one person asked of one agent."""
-
-    model_config = example(
-        user_id="ann@example.com",
-        agent_id="guide",
-        requests=12,
-        completed=10,
-        failed=1,
-        cancelled=1,
-        input_tokens=5210,
-        output_tokens=9876,
-    )
-
-    user_id: str
-    agent_id: str
-    requests: int
-    completed: int
-    failed: int
-    cancelled: int
-    input_tokens: int = Field(description="As far as the agents counted.")
-    output_tokens: int
-
-
-class UsageSum(BaseModel):
-    """What was asked since then, by person and agent."""
-
-    since: datetime
-    usage: list[Used]
 
 
 @router.get(
@@ -190,31 +90,27 @@ async def usage(
     """Sum up who asked what of whom, and the tokens that it took."""
     del person
     begun = time.time() - days * DAY_S
-    return shapes.answer(UsageSum(since=since(begun), usage=summed(await core.store.usage(begun))))
+    return shapes.answer(UsageSum.of(begun, await core.store.usage(begun)))
 
 
-def summed(found: Sequence[model.Usage]) -> list[Used]:
-    """Put the states of a person and agent into one line."""
-    lines: dict[tuple[str, str], Used] = {}
-    for one in found:
-        start = Used(
-            user_id=one.user_id,
-            agent_id=one.agent_id,
-            requests=0,
-            completed=0,
-            failed=0,
-            cancelled=0,
-            input_tokens=0,
-            output_tokens=0,
-        )
-        line = lines.setdefault((one.user_id, one.agent_id), start)
-        line.requests += one.requests
-        line.input_tokens += one.input_tokens
-        line.output_tokens += one.output_tokens
-        if one.status.terminal:
-            name = one.status.value
-            setattr(line, name, getattr(line, name) + one.requests)
-    return list(lines.values())
+@router.get(
+    "/overview",
+    operation_id="adminGetOverview",
+    response_model=Overview,
+    responses=responses(403, 422, 503),
+)
+async def overview(
+    core: Running,
+    person: Admin,
+    hours: Annotated[
+        float, Query(ge=0.1, le=168, allow_inf_nan=False, description="How far back.")
+    ] = 1,
+) -> Response:
+    """Tell what waits, who works, what fails and which limits hold."""
+    del person
+    length_s = hours * HOUR_S
+    seen = await core.store.overview(time.time() - length_s, length_s / STEPS)
+    return shapes.answer(Overview.of(core, await core.store.figures(), seen))
 
 
 async def _shown(core: Core, found: Sequence[model.Request]) -> list[AnyRequest]:

@@ -10,6 +10,13 @@ from starlette.responses import PlainTextResponse, Response
 
 CONFLICT, TOO_MANY, SERVER_ERRORS = 409, 429, 500
 ORIGIN = "?dialect=agent-events"
+PARAMETER_CODES = {
+    "missing": "missing_required_parameter",
+    "int_parsing": "invalid_type",
+    "greater_than_equal": "integer_below_min_value",
+    "less_than_equal": "integer_above_max_value",
+}
+"""OpenAI's codes for what the framework finds wrong."""
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -45,6 +52,14 @@ def openai(problem: dict[str, Any], headers: dict[str, str]) -> Response:
         headers["x-should-retry"] = "false"
     body = msgspec.json.encode({"error": openai_error(problem)})
     return Response(body, status, headers, media_type="application/json")
+
+
+def openai_parameter(error: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a problem for a wrong parameter, as OpenAI refuses it: 400, by name."""
+    name = ".".join(str(part) for part in error["loc"][1:])
+    code = PARAMETER_CODES.get(error["type"], "invalid_value")
+    detail = f"Invalid '{name}': {error['msg'][:200]}."
+    return {"status": 400, "code": code, "param": name, "detail": detail}
 
 
 def openai_error(problem: dict[str, Any]) -> dict[str, Any]:

@@ -31,9 +31,12 @@ async def log_assessment(
 ) -> Response:
     """Keep a verdict on an answer, named by its request or its trace.
 
-    It goes on to where the agent's traces are, under the caller's name.
+    It goes on to where the agent's traces are, under the caller's name, as soon as the answer's
+    trace is known.
     """
     row = await _judged(core, body, person.user_id)
+    now = time.time()
+    told = core.verdicts is not None and (row.trace_id is not None or not row.status.terminal)
     verdict = model.Feedback(
         id=new_id("fb"),
         user_id=person.user_id,
@@ -42,11 +45,13 @@ async def log_assessment(
         name=body.name,
         value=body.value,
         rationale=body.rationale,
-        created_at=time.time(),
+        created_at=now,
+        author=author,
+        due_at=now if told else None,
     )
     await core.store.add_feedback(verdict)
-    if core.verdicts is not None and verdict.trace_id is not None:
-        core.verdicts.tell(verdict, author)
+    if core.verdicts is not None:
+        core.verdicts.ring()
     return shapes.answer(shapes.Feedback.of(verdict), 201)
 
 

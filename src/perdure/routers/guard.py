@@ -79,7 +79,8 @@ class Guard:
             finally:
                 turnstile.leave(scope)
         elif "websocket.http.response" in scope.get("extensions", {}):
-            await problems.response(refusal)(scope, receive, send)
+            path = dialects.place_of(HTTPConnection(scope))
+            await problems.response(refusal, path=path)(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 

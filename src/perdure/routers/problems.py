@@ -180,8 +180,7 @@ def _of_validation(error: RequestValidationError, request: Request) -> Response:
     detail = "; ".join(told) + (f"; and {len(errors) - 5} more" if len(errors) > len(told) else "")
     fields = _fields(422, "invalid_request", detail + ".", request_id)
     if dialects.is_openai(path):
-        # OpenAI answers 400 and names the parameter.
-        fields |= {"status": 400, "param": ".".join(str(part) for part in errors[0]["loc"][1:])}
+        fields |= dialects.openai_parameter(errors[0])
     return _response(fields, path=path)
 
 

@@ -9,5 +9,7 @@ TOMBSTONE_S = 86_400.0
 """How long live lists can still learn that a chat was deleted."""
 TRANSIENT_S = 60.0
 """How long a transient request stays for who reads its end just now."""
+UNANSWERED_S = 900.0
+"""How long a note of an unanswered call outlives its making where it would have no other owner."""
 WEBHOOK_S = 30 * 86_400.0
 """How long a delivered or dead webhook is kept for looking at."""

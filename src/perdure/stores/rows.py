@@ -20,19 +20,28 @@ REQUEST = (
     " trace_id, error, usage, output, incomplete_reason, metadata, events_pruned,"
     " params, transient, upstream, traceparent"
 )
+UNFINISHED = "status IN ('queued', 'streaming')"
+"""SQLite uses the indexes of the unfinished requests only where this very term is said."""
+
 MESSAGE = "id, chat_id, parent_id, role, text, parts, output, request_id, created_at"
 CHAT = (
     "id, user_id, agent_id, title, created_at, updated_at, revision, pinned, archived,"
     " deleted_at IS NOT NULL, current_message_id, unread, last_status,"
-    " (SELECT id FROM request r WHERE r.chat_id = chat.id AND r.status = 'streaming' LIMIT 1),"
-    " (SELECT count(*) FROM request r WHERE r.chat_id = chat.id AND r.status = 'queued'),"
+    " (SELECT id FROM request r WHERE r.chat_id = chat.id AND r.status = 'streaming'"
+    " AND r.status IN ('queued', 'streaming') LIMIT 1),"
+    " (SELECT count(*) FROM request r WHERE r.chat_id = chat.id AND r.status = 'queued'"
+    " AND r.status IN ('queued', 'streaming')),"
     " metadata, client_id"
 )
 WEBHOOK = (
     "id, request_id, user_id, type, created_at, attempts, due_at, delivered_at, failed_at, error"
 )
 CREDENTIAL = "id, kind, user_id, name, scopes, digest, created_at, expires_at, used_at, details"
-FEEDBACK = "id, user_id, request_id, trace_id, name, value, rationale, created_at"
+UNANSWERED = "\x1f"
+"""Before the mark of an unanswered call, beside people's idempotency keys, which are printable."""
+FEEDBACK = (
+    "id, user_id, request_id, trace_id, name, value, rationale, created_at, author, tries, due_at"
+)
 
 
 def dump(value: object) -> str | None:
@@ -183,6 +192,14 @@ def chat(r: Row) -> Chat:
     )
 
 
+FEEDBACK_ANEW = ", ".join(
+    f"{name} = excluded.{name}"
+    for name in FEEDBACK.split(", ")
+    if name not in ("user_id", "request_id", "name")
+)
+"""What a later verdict changes."""
+
+
 def feedback(r: Row) -> Feedback:
     """Make a verdict of the columns `FEEDBACK`."""
     return Feedback(
@@ -194,6 +211,26 @@ def feedback(r: Row) -> Feedback:
         value=load(r[5]),
         rationale=r[6],
         created_at=r[7],
+        author=r[8],
+        tries=r[9],
+        due_at=r[10],
+    )
+
+
+def feedback_values(given: Feedback) -> tuple[str | float | None, ...]:
+    """Return the values of the columns `FEEDBACK`."""
+    return (
+        given.id,
+        given.user_id,
+        given.request_id,
+        given.trace_id,
+        given.name,
+        dump(given.value),
+        given.rationale,
+        given.created_at,
+        given.author,
+        given.tries,
+        given.due_at,
     )
 
 

@@ -399,7 +399,8 @@ export interface paths {
          * Keep a verdict on an answer, named by its request or its trace
          * @description Keep a verdict on an answer, named by its request or its trace.
          *
-         *     It goes on to where the agent's traces are, under the caller's name.
+         *     It goes on to where the agent's traces are, under the caller's name, as soon as the answer's
+         *     trace is known.
          */
         post: operations["logAssessment"];
         delete?: never;

@@ -16,6 +16,8 @@ from perdure.talk import text_in
 
 OURS = frozenset({"background", "store", "conversation", "previous_response_id"})
 """Parameters that are between the caller and us."""
+OPENAI_ONLY = frozenset({"prompt_cache_key", "safety_identifier", "service_tier", "verbosity"})
+"""Fields of Chat Completions that mean something to OpenAI's own service, and are refused here."""
 
 
 def body_of(call: Call, kind: Kind, params: Mapping[str, Any], *, traced: bool) -> bytes:
@@ -42,7 +44,9 @@ def body_of(call: Call, kind: Kind, params: Mapping[str, Any], *, traced: bool) 
 
 
 def _chat(call: Call) -> JSON:
-    return {"messages": list(call.messages)} | chat_fields(call.params)
+    fields = chat_fields(call.params)
+    kept = {key: fields[key] for key in fields if key not in OPENAI_ONLY}
+    return {"messages": list(call.messages)} | kept
 
 
 def _chat_agent(call: Call) -> JSON:

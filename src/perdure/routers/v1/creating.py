@@ -57,7 +57,7 @@ async def create(
 
     Raises what `Acceptance.ask` does, and `Invalid` for unknown models, responses and references.
     """
-    agent_id = wish.given.get("model") or core.default_agent_id
+    agent_id = wish.given.get("model", core.default_agent_id)
     if agent_id not in core.agents:
         detail = f"The requested model '{agent_id[:100]}' does not exist."
         raise Invalid(detail, code="model_not_found", param="model")
@@ -88,11 +88,15 @@ async def create(
         fingerprint=wish.fingerprint,
         user_token=user_token,
     )
-    return await core.acceptance.ask(question)
+    try:
+        return await core.acceptance.ask(question)
+    except Invalid as error:
+        error.param = error.param or "input"
+        raise
 
 
 async def _place(core: Core, user_id: str, wish: Wish, kept: Kept | None) -> Place:
-    if wish.conversation:
+    if wish.conversation is not None:
         chat = await conversation(core, wish.conversation, user_id)
         if not wish.input and chat.current_message_id is None:
             items.missing("input")

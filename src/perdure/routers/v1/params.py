@@ -17,7 +17,7 @@ from perdure.errors import Invalid
 from perdure.model import JSON
 from perdure.routers.body import refuse_deep
 from perdure.routers.shapes import storable
-from perdure.routers.v1 import forms, items
+from perdure.routers.v1 import choices, forms, items
 
 FORM = "application/x-www-form-urlencoded"
 PAIRS_MAX, KEY_MAX, VALUE_MAX = 16, 64, 512
@@ -48,6 +48,7 @@ KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "service_tier": ((str,), "a string"),
     "safety_identifier": ((str,), "a string"),
     "prompt_cache_key": ((str,), "a string"),
+    "prompt_cache_retention": ((str,), "a string"),
     "prompt": ((dict,), "an object"),
     "user": ((str,), "a string"),
 }
@@ -60,6 +61,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "max_output_tokens": (1, float("inf")),
     "max_tool_calls": (1, float("inf")),
 }
+LENGTHS: Mapping[str, int] = {"safety_identifier": 64, "prompt_cache_key": 64}
 NOT_KEPT = frozenset({"model", "stream", "metadata", "stream_options"})
 
 
@@ -96,7 +98,7 @@ class Wish(msgspec.Struct, frozen=True):
         """What the request keeps: to be echoed, and passed to the agent."""
         kept = {key: value for key, value in self.given.items() if key not in NOT_KEPT}
         kept |= {"background": self.background, "store": self.store}
-        return kept | ({"conversation": self.conversation} if self.conversation else {})
+        return kept | ({} if self.conversation is None else {"conversation": self.conversation})
 
 
 async def read_body(request: Request) -> JSON:
@@ -136,9 +138,9 @@ def read(body: JSON) -> Wish:
     given = {key: body[key] for key in KINDS if body.get(key) is not None}
     for name, value in given.items():
         _check_kind(name, value)
-    _check_choices(given)
     check_metadata(given.get("metadata", {}))
     _check_tools(given.get("tools", []))
+    choices.check(given)
     fingerprint = hashlib.sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
     wish = Wish(given, items.read(body.get("input")), fingerprint)
     _check_together(wish)
@@ -178,23 +180,13 @@ def _check_kind(name: str, value: Any) -> None:
     if isinstance(value, int | float) and not low <= value <= high:
         kind = "integer" if int in kinds and float not in kinds else "decimal"
         below = value < low
-        detail = f"Invalid '{name}': {value} is {'below' if below else 'above'} the limit of "
-        detail += f"{low if below else high:g}."
+        detail = f"Invalid '{name}': {kind} {'below minimum' if below else 'above maximum'} value. "
+        detail += f"Expected a value {f'>= {low:g}' if below else f'<= {high:g}'}, got {value}."
         code = f"{kind}_{'below_min' if below else 'above_max'}_value"
         raise Invalid(detail, code=code, param=name)
-
-
-def _check_choices(given: JSON) -> None:
-    if given.get("truncation", "auto") not in ("auto", "disabled"):
-        detail = "Invalid value for 'truncation'. Supported values are: auto, disabled."
-        raise Invalid(detail, code="invalid_value", param="truncation")
-    choice = given.get("tool_choice", "auto")
-    if isinstance(choice, str) and choice not in ("auto", "none", "required"):
-        detail = "Invalid value for 'tool_choice'. Supported values are: none, auto, required."
-        raise Invalid(detail, code="invalid_value", param="tool_choice")
-    conversation = given.get("conversation")
-    if isinstance(conversation, dict) and not isinstance(conversation.get("id"), str):
-        items.missing("conversation.id")
+    if isinstance(value, str) and len(value) > LENGTHS.get(name, len(value)):
+        detail = f"Invalid '{name}': string too long, at most {LENGTHS[name]} characters."
+        raise Invalid(detail, code="string_above_max_length", param=name)
 
 
 def _check_tools(tools: list[Any]) -> None:
@@ -215,14 +207,18 @@ def _check_tools(tools: list[Any]) -> None:
 
 def _check_together(wish: Wish) -> None:
     given = wish.given
+    conversation = given.get("conversation")
+    if isinstance(conversation, dict) and not isinstance(conversation.get("id"), str):
+        items.missing("conversation.id")
     if wish.background and not wish.store:
         detail = "'background' requires 'store' to be true."
         raise Invalid(detail, code="unsupported_parameter", param="background")
-    if wish.conversation and "previous_response_id" in given:
+    has_conversation = wish.conversation is not None
+    if has_conversation and "previous_response_id" in given:
         detail = "'previous_response_id' and 'conversation' cannot be used together."
         raise Invalid(detail, code="mutually_exclusive_parameters", param="previous_response_id")
-    if wish.conversation and not wish.store:
+    if has_conversation and not wish.store:
         detail = "A conversation keeps its items: 'store' cannot be false with 'conversation'."
         raise Invalid(detail, code="unsupported_parameter", param="store")
-    if not wish.input and not wish.conversation:
+    if not wish.input and not has_conversation:
         items.missing("input")

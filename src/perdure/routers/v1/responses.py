@@ -67,14 +67,14 @@ async def create_response(
     whole = not wish.stream and not wish.background
     row = None
     if whole and retries.is_retry(call):
-        row = await retries.first_try(core, person.user_id, wish, call)
+        row = await retries.first_try(core, person.user_id, wish)
     if row is None:
         row = (await create(core, person.user_id, wish, key, own_token)).request
     if wish.stream:
         return following.ResponseStream(core, row, -1, owned=True)
     if wish.background:
         return await shown_response(core, row)
-    return await _whole(core, row, call)
+    return await _whole(core, row, wish, call)
 
 
 @router.post(
@@ -169,13 +169,14 @@ async def input_items(
     return page(given, order=order, after=after, limit=limit)
 
 
-async def _whole(core: Core, row: model.Request, call: Request) -> Response:
+async def _whole(core: Core, row: model.Request, wish: params.Wish, call: Request) -> Response:
     """Wait for a response and return it whole; one that is not stored goes with its caller."""
     try:
         if not await following.ended(core, row, call):
-            retries.unanswered_of(call).add(row.id)
+            await retries.unanswered(core, row, wish)
         return await shown_response(core, await core.store.request(row.id, row.user_id))
     except Drained:
+        await retries.unanswered(core, row, wish)
         goes_on = "" if row.transient else f"; the response {row.id} goes on: retrieve it"
         raise Unavailable(f"The server is restarting{goes_on}.", code="draining") from None
     finally:

@@ -22,10 +22,8 @@ SELECT {rows.CHAT} FROM chat WHERE user_id = $1 AND deleted_at IS NULL AND archi
  ORDER BY chat.pinned DESC, chat.updated_at DESC, chat.id LIMIT $9
 """
 FEEDBACK = (
-    f"INSERT INTO feedback ({rows.FEEDBACK}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
-    " ON CONFLICT (request_id, user_id, name) DO UPDATE SET id = excluded.id,"
-    " trace_id = excluded.trace_id, value = excluded.value, rationale = excluded.rationale,"
-    " created_at = excluded.created_at"
+    f"INSERT INTO feedback ({rows.FEEDBACK}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+    f" ON CONFLICT (request_id, user_id, name) DO UPDATE SET {rows.FEEDBACK_ANEW}"
 )
 
 
@@ -220,17 +218,7 @@ class Chats(Requests):
         async def work(session: Session) -> None:
             if (await self._get(session, feedback.request_id)).user_id != feedback.user_id:
                 raise refusals.unknown("request", feedback.request_id)
-            await session.all(
-                FEEDBACK,
-                feedback.id,
-                feedback.user_id,
-                feedback.request_id,
-                feedback.trace_id,
-                feedback.name,
-                rows.dump(feedback.value),
-                feedback.rationale,
-                feedback.created_at,
-            )
+            await session.all(FEEDBACK, *rows.feedback_values(feedback))
 
         await self.db.write(work)
 

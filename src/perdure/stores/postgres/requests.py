@@ -329,6 +329,27 @@ class Requests(Appending):
         found = await self.db.look("SELECT items FROM input WHERE request_id = $1", request_id)
         return list(rows.load(found[0][0])) if found else []
 
+    async def unanswered(self, request_id: str, mark: str) -> None:
+        await self.db.look(
+            "INSERT INTO idempotency (user_id, key, request_id, fingerprint, created_at)"
+            f" SELECT user_id, $2, id, '', {NOW} FROM request WHERE id = $1"
+            " ON CONFLICT (user_id, key) DO UPDATE"
+            " SET request_id = excluded.request_id, created_at = excluded.created_at",
+            request_id,
+            rows.UNANSWERED + mark,
+        )
+
+    async def rejoin(self, user_id: str, mark: str) -> Request | None:
+        async def work(session: Session) -> Request | None:
+            row = await session.one(
+                "DELETE FROM idempotency WHERE user_id = $1 AND key = $2 RETURNING request_id",
+                user_id,
+                rows.UNANSWERED + mark,
+            )
+            return None if row is None else await self._get(session, row[0])
+
+        return await self.db.write(work)
+
     async def counts(self) -> dict[str, int]:
         found = await self.db.look(
             "SELECT status, count(*) FROM request WHERE status IN ('queued', 'streaming')"

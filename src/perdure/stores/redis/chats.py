@@ -10,7 +10,7 @@ from perdure.errors import NotFound
 from perdure.events import Closing
 from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
 from perdure.stores import cursors, refusals, words
-from perdure.stores.redis import lists, tree, values
+from perdure.stores.redis import lists, outbox, tree, values
 from perdure.stores.redis.database import Draft
 from perdure.stores.redis.requests import Requests
 from perdure.stores.redis.transitions import Held
@@ -227,11 +227,9 @@ class Chats(Requests):
             if owner is None or owner.decode() != feedback.user_id:
                 raise refusals.unknown("request", feedback.request_id)
             draft.guard(key, "user_id", owner)
-            place = values.plain([feedback.user_id, feedback.name])
-            own = self.key("feedback", feedback.request_id)
-            draft.add("HSET", own, place, feedback)
+            outbox.keep(draft, feedback)
             if expires_in > 0:
-                draft.add("PEXPIRE", own, expires_in)
+                draft.add("PEXPIRE", self.key("feedback", feedback.request_id), expires_in)
 
         await self.db.change(work)
 

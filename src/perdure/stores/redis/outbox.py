@@ -1,8 +1,10 @@
-"""Webhooks that wait for delivery, on Redis; several processes take them side by side."""
+"""Webhooks and verdicts that wait for delivery, on Redis, taken by several processes."""
 
 from __future__ import annotations
 
-from perdure.model import Webhook
+import msgspec
+
+from perdure.model import Feedback, Status, Webhook
 from perdure.stores import refusals
 from perdure.stores.keeping import WEBHOOK_S
 from perdure.stores.redis import lists, values
@@ -12,6 +14,11 @@ from perdure.stores.redis.values import Fields
 
 FORGOTTEN_S = WEBHOOK_S + 86_400.0
 """After how long Redis itself forgets a settled webhook that nobody pruned."""
+
+TRACE_LOOK_S = 2.0
+"""Distance of two looks for the trace of a request that has not ended."""
+
+_place = msgspec.json.Decoder(tuple[str, str, str]).decode
 
 
 class Outbox(Appending):
@@ -79,3 +86,68 @@ class Outbox(Appending):
             return values.webhook(found)
 
         return await self.db.change(work)
+
+    async def take_feedback(self, hide_s: float, limit: int = 20) -> list[Feedback]:
+        key = self.key("untold")
+        if not (await self.db.look(("ZCARD", key)))[0]:
+            return []
+
+        async def work(draft: Draft) -> list[Feedback]:
+            await draft.read()  # the clock
+            due = ("-inf", repr(draft.now), "LIMIT", "0", str(limit))
+            (found,) = await draft.read(("ZRANGEBYSCORE", key, *due))
+            taken = [await self._take_feedback(draft, one, hide_s) for one in found]
+            return sorted(filter(None, taken), key=lambda verdict: verdict.created_at)
+
+        return await self.db.change(work)
+
+    async def _take_feedback(self, draft: Draft, member: bytes, hide_s: float) -> Feedback | None:
+        """Take one verdict, if it is still there and can be told."""
+        request_id, user_id, name = _place(member)
+        own, request = self.key("feedback", request_id), self.key("request", request_id)
+        place = values.packed([user_id, name]).decode()
+        given, traces = await draft.read(
+            ("HGET", own, place), ("HMGET", request, "trace_id", "status")
+        )
+        if given is None:
+            draft.add("ZREM", self.key("untold"), member)
+            return None
+        trace_id, status = (None if one is None else one.decode() for one in traces)
+        verdict = msgspec.json.decode(given, type=Feedback)
+        trace_id = verdict.trace_id or trace_id
+        if trace_id is None and status in (Status.QUEUED, Status.STREAMING):
+            draft.add("ZADD", self.key("untold"), draft.now + TRACE_LOOK_S, member)
+            return None
+        draft.guard(own, place, given)
+        verdict.trace_id, verdict.due_at = trace_id, draft.now + hide_s
+        verdict.tries += 1
+        keep(draft, verdict)
+        return verdict
+
+    async def settle_feedback(self, taken: Feedback, retry_s: float | None = None) -> None:
+        own = self.key("feedback", taken.request_id)
+        place = values.packed([taken.user_id, taken.name]).decode()
+
+        async def work(draft: Draft) -> None:
+            (given,) = await draft.read(("HGET", own, place))
+            if given is None:
+                return
+            verdict = msgspec.json.decode(given, type=Feedback)
+            if verdict.id != taken.id:
+                return
+            draft.guard(own, place, given)
+            verdict.due_at = None if retry_s is None else draft.now + retry_s
+            keep(draft, verdict)
+
+        await self.db.change(work)
+
+
+def keep(draft: Draft, verdict: Feedback) -> None:
+    """Write a verdict, and when it is due."""
+    own, place = draft.key("feedback", verdict.request_id), [verdict.user_id, verdict.name]
+    member = [verdict.request_id, *place]
+    draft.add("HSET", own, place, verdict)
+    if verdict.due_at is None:
+        draft.add("ZREM", draft.key("untold"), member)
+    else:
+        draft.add("ZADD", draft.key("untold"), verdict.due_at, member)

@@ -19,6 +19,7 @@ from perdure.ports import (
 )
 from perdure.stores import cursors as places
 from perdure.stores import refusals, rows
+from perdure.stores.keeping import UNANSWERED_S
 from perdure.stores.pacing import COPY_WAIT_MIN_S, DELIVERY_WAIT_MAX_S, backoff_s
 from perdure.stores.redis import admission, lists, log, tree, values
 from perdure.stores.redis.acceptance import Acceptance
@@ -291,6 +292,20 @@ class Requests(Appending):
         await self.request(request_id, user_id)
         (found,) = await self.db.look(("GET", self.key("input", request_id)))
         return [] if found is None else list(rows.load(found))
+
+    async def unanswered(self, request_id: str, mark: str) -> None:
+        user_id = (await self.request(request_id)).user_id
+        key = self.key("unanswered", user_id, mark)
+        await self.db.look(("SET", key, request_id, "EX", str(int(UNANSWERED_S))))
+
+    async def rejoin(self, user_id: str, mark: str) -> Request | None:
+        (found,) = await self.db.look(("GETDEL", self.key("unanswered", user_id, mark)))
+        if found is None:
+            return None
+        try:
+            return await self.request(found.decode())
+        except NotFound:
+            return None
 
     async def counts(self) -> dict[str, int]:
         waiting, dispatched, running = await self.db.look(

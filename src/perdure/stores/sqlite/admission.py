@@ -8,6 +8,7 @@ from typing import Any
 import apsw
 
 from perdure.ports import RunLimits
+from perdure.stores import rows
 from perdure.stores.fairness import Candidate, Person, Ranking
 
 
@@ -46,8 +47,10 @@ class Admission(Ranking):
 
     def _count_active(self) -> None:
         found: list[Any] = self._connection.execute(
-            "SELECT user_id, agent_id, count(*) FROM request WHERE status = 'streaming'"
-            " OR (status = 'queued' AND dispatched_at IS NOT NULL) GROUP BY user_id, agent_id",
+            "SELECT user_id, agent_id, count(*) FROM request"
+            f" WHERE {rows.UNFINISHED} AND status = 'streaming' GROUP BY user_id, agent_id"
+            " UNION ALL SELECT user_id, agent_id, 1 FROM request"
+            f" WHERE {rows.UNFINISHED} AND status = 'queued' AND dispatched_at IS NOT NULL",
         ).fetchall()
         for user, agent, count in found:
             self.by_user[user] += count
@@ -60,8 +63,8 @@ class Admission(Ranking):
             " AND dispatched_at IS NULL AND (not_before IS NULL OR not_before <= ?)"
             " AND NOT EXISTS (SELECT 1 FROM request e WHERE e.chat_id = r.chat_id AND e.id <> r.id"
             " AND (r.follows IS NULL OR e.id = r.follows)"
-            " AND (e.status = 'streaming' OR (e.status = 'queued' AND"
-            " (e.created_at, e.id) < (r.created_at, r.id))))"
+            " AND e.status IN ('queued', 'streaming')"
+            " AND (e.status = 'streaming' OR (e.created_at, e.id) < (r.created_at, r.id)))"
             " ORDER BY created_at, id",
             (user_id, self._now),
         )

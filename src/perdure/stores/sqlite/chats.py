@@ -216,18 +216,9 @@ class Chats(Transitions):
             if self._get(feedback.request_id).user_id != feedback.user_id:
                 raise refusals.unknown("request", feedback.request_id)
             self.db.all(
-                "INSERT INTO feedback (id, user_id, request_id, trace_id, name, value, rationale,"
-                " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-                " id = excluded.id, trace_id = excluded.trace_id, value = excluded.value,"
-                " rationale = excluded.rationale, created_at = excluded.created_at",
-                feedback.id,
-                feedback.user_id,
-                feedback.request_id,
-                feedback.trace_id,
-                feedback.name,
-                rows.dump(feedback.value),
-                feedback.rationale,
-                feedback.created_at,
+                f"INSERT INTO feedback ({rows.FEEDBACK}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                f" ON CONFLICT DO UPDATE SET {rows.FEEDBACK_ANEW}",
+                *rows.feedback_values(feedback),
             )
 
         await self.db.write(work)

@@ -19,6 +19,7 @@ import apsw
 import msgspec
 
 from perdure.ports import Append, Slice
+from perdure.stores.rows import UNFINISHED
 
 SEGMENT_BYTES = 64 * 1024
 SEGMENT_AGE_S = 15.0
@@ -184,7 +185,8 @@ class Log:
         self.live = {
             request_id: Live(claim_id, first)
             for request_id, claim_id, first in self._writer.execute(
-                "SELECT id, claim_id, next_sequence FROM request WHERE status = 'streaming'",
+                "SELECT id, claim_id, next_sequence FROM request"
+                f" WHERE {UNFINISHED} AND status = 'streaming'",
             )
         }
         self._full = []

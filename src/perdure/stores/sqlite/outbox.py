@@ -1,14 +1,25 @@
-"""Webhooks that wait for delivery, on SQLite."""
+"""Webhooks and verdicts that wait for delivery, on SQLite."""
 
 from __future__ import annotations
 
 import time
 
-from perdure.model import Webhook
+from perdure.model import Feedback, Webhook
 from perdure.stores import rows
 from perdure.stores.sqlite.transitions import Transitions
 
 DUE = "due_at IS NOT NULL AND due_at <= ?"
+
+TAKE_FEEDBACK = f"""
+UPDATE feedback SET tries = tries + 1, due_at = ?, trace_id = coalesce(
+       trace_id, (SELECT r.trace_id FROM request r WHERE r.id = request_id))
+ WHERE (request_id, user_id, name) IN (
+       SELECT f.request_id, f.user_id, f.name FROM feedback f JOIN request r ON r.id = f.request_id
+        WHERE f.due_at <= ? AND (coalesce(f.trace_id, r.trace_id) IS NOT NULL
+              OR r.status NOT IN ('queued', 'streaming'))
+        ORDER BY f.due_at, f.id LIMIT ?)
+ RETURNING {rows.FEEDBACK}
+"""
 
 
 class Outbox(Transitions):
@@ -75,3 +86,28 @@ class Outbox(Transitions):
             return rows.webhook(rows.required(found, "webhook", webhook_id))
 
         return await self.db.write(work)
+
+    async def take_feedback(self, hide_s: float, limit: int = 20) -> list[Feedback]:
+        if not self.db.look("SELECT 1 FROM feedback WHERE due_at <= ? LIMIT 1", time.time()):
+            return []
+
+        def work() -> list[Feedback]:
+            now = time.time()
+            found = self.db.all(TAKE_FEEDBACK, now + hide_s, now, limit)
+            return sorted(map(rows.feedback, found), key=lambda verdict: verdict.created_at)
+
+        return await self.db.write(work)
+
+    async def settle_feedback(self, taken: Feedback, retry_s: float | None = None) -> None:
+        def work() -> None:
+            self.db.all(
+                "UPDATE feedback SET due_at = ? WHERE request_id = ? AND user_id = ? AND name = ?"
+                " AND id = ?",
+                None if retry_s is None else time.time() + retry_s,
+                taken.request_id,
+                taken.user_id,
+                taken.name,
+                taken.id,
+            )
+
+        await self.db.write(work)

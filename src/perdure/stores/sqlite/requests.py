@@ -175,10 +175,13 @@ class Requests(Transitions):
         def work() -> list[Request]:
             now = time.time()
             if dead:
-                self.db.all("UPDATE request SET dispatched_at = NULL WHERE status = 'queued'")
+                self.db.all(
+                    "UPDATE request SET dispatched_at = NULL"
+                    f" WHERE {rows.UNFINISHED} AND status = 'queued'"
+                )
             found = self.db.all(
-                f"SELECT {rows.REQUEST} FROM request WHERE status = 'streaming'"
-                " AND (? OR lease_until < ?) ORDER BY created_at",
+                f"SELECT {rows.REQUEST} FROM request WHERE {rows.UNFINISHED}"
+                " AND status = 'streaming' AND (? OR lease_until < ?) ORDER BY created_at",
                 dead,
                 now,
             )
@@ -199,13 +202,14 @@ class Requests(Transitions):
                     self._end(request.id, Status.FAILED, failure)
             return [self._get(request.id) for request in requests]
 
-        if not dead and not self._exists("status = 'streaming' AND lease_until < ?", time.time()):
+        lapsed = f"{rows.UNFINISHED} AND status = 'streaming' AND lease_until < ?"
+        if not dead and not self._exists(lapsed, time.time()):
             return []
         return await self.db.write(work)
 
     async def undelivered(self, after_s: float) -> list[str]:
         due = (
-            "status = 'queued' AND dispatched_at IS NOT NULL"
+            f"{rows.UNFINISHED} AND status = 'queued' AND dispatched_at IS NOT NULL"
             " AND dispatched_at + min(?, ? * (1 << min(deliveries, 10))) < ?"
         )
         values = (DELIVERY_WAIT_MAX_S, after_s, time.time())
@@ -276,6 +280,8 @@ class Requests(Transitions):
             if value is not None:
                 where += f" AND {column} = ?"
                 values.append(str(value))
+        if status is not None and not status.terminal:
+            where += f" AND {rows.UNFINISHED}"
         if cursor is not None:
             where += " AND (created_at, id) < (?, ?)"
             values += cursors.read(cursor, 1)
@@ -301,8 +307,8 @@ class Requests(Transitions):
         waiting = dict.fromkeys(candidate.request_id for candidate in startable)
         # Who waits behind another question of the same chat comes after all who could start.
         behind = self.db.look(
-            "SELECT id FROM request WHERE status = 'queued' AND dispatched_at IS NULL"
-            " ORDER BY created_at, id",
+            "SELECT id FROM request INDEXED BY request_waiting"
+            " WHERE status = 'queued' AND dispatched_at IS NULL ORDER BY created_at, id",
         )
         waiting |= dict.fromkeys(row[0] for row in behind)
         return {request_id: place for place, request_id in enumerate(waiting, 1)}
@@ -323,6 +329,28 @@ class Requests(Transitions):
         self._seen(request_id, user_id)
         found = self.db.look("SELECT items FROM input WHERE request_id = ?", request_id)
         return list(rows.load(str(found[0][0]))) if found else []
+
+    async def unanswered(self, request_id: str, mark: str) -> None:
+        await self.db.write(
+            lambda: self.db.all(
+                "INSERT OR REPLACE INTO idempotency SELECT user_id, ?, id, '', ? FROM request"
+                " WHERE id = ?",
+                rows.UNANSWERED + mark,
+                time.time(),
+                request_id,
+            )
+        )
+
+    async def rejoin(self, user_id: str, mark: str) -> Request | None:
+        def work() -> Request | None:
+            row = self.db.one(
+                "DELETE FROM idempotency WHERE user_id = ? AND key = ? RETURNING request_id",
+                user_id,
+                rows.UNANSWERED + mark,
+            )
+            return None if row is None else self._get(row[0])
+
+        return await self.db.write(work)
 
     async def counts(self) -> dict[str, int]:
         found = self.db.look(

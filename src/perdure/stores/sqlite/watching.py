@@ -29,7 +29,9 @@ class Watching(Transitions):
             step_s,
             self.db.look(
                 "SELECT coalesce(worker_id, ''), count(*), min(started_at), min(lease_until)"
-                " FROM request WHERE status = 'streaming' GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 100"
+                " FROM request"
+                f" WHERE {rows.UNFINISHED} AND status = 'streaming'"
+                " GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 100"
             ),
             self.db.look(
                 "SELECT agent_id, status, json_extract(error, '$.code'), count(*) FROM request"

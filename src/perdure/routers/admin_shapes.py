@@ -1,27 +1,126 @@
-"""For admins: how the whole deployment stands, for people who look and act."""
+"""What admins are shown: everyone's requests without their words, sums, and how it all stands."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Self
 
-from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from perdure import records
+from perdure import model, records
 from perdure.core import Core
-from perdure.model import Status
-from perdure.routers import shapes
+from perdure.model import JSON, Status
 from perdure.routers.agents import VERSION
-from perdure.routers.given import Admin, Running
-from perdure.routers.problems import responses
-from perdure.routers.shapes import AT, example, moment, since
+from perdure.routers.shapes import AT, REQUEST_ID, RequestError, example, moment, since
 
-router = APIRouter(prefix="/api/admin", tags=["admin"])
-
-HOUR_S = 3600
 STEPS = 60
+"""Of a course."""
+
+
+class AnyRequest(BaseModel):
+    """A request of anybody: its course without its words."""
+
+    model_config = example(
+        id=REQUEST_ID,
+        chat_id="chat_0d1c2b3a4f5e69788796a5b4",
+        user_id="ann@example.com",
+        agent_id="guide",
+        status="failed",
+        error={"code": "idle_timeout", "message": "The agent was silent for 120 s."},
+        incomplete_reason=None,
+        trace_id=None,
+        attempt=1,
+        crashes=0,
+        sequence_number=17,
+        queue_position=None,
+        created_at=AT,
+        started_at=AT,
+        completed_at=AT,
+        usage=None,
+    )
+
+    id: str
+    chat_id: str
+    user_id: str
+    agent_id: str
+    status: Status
+    error: RequestError | None
+    incomplete_reason: str | None
+    trace_id: str | None
+    attempt: int = Field(description="Starts so far.")
+    crashes: int = Field(description="Lost workers among them.")
+    sequence_number: int = Field(description="The last durable event.")
+    queue_position: int | None = Field(description="1 = next; null = it does not wait.")
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    usage: JSON | None
+
+    @classmethod
+    def of(cls, row: model.Request, position: int | None) -> Self:
+        """Show a request."""
+        return cls(
+            id=row.id,
+            chat_id=row.chat_id,
+            user_id=row.user_id,
+            agent_id=row.agent_id,
+            status=row.status,
+            error=RequestError.of(row.error),
+            incomplete_reason=row.incomplete_reason,
+            trace_id=row.trace_id,
+            attempt=row.attempt,
+            crashes=row.crashes,
+            sequence_number=row.sequence_number,
+            queue_position=position,
+            created_at=since(row.created_at),
+            started_at=moment(row.started_at),
+            completed_at=moment(row.completed_at),
+            usage=row.usage,
+        )
+
+
+class AnyRequestPage(BaseModel):
+    """Requests of everyone, newest first."""
+
+    requests: list[AnyRequest]
+    next_cursor: str | None
+
+
+class Used(BaseModel):
+    """What one person asked of one agent."""
+
+    model_config = example(
+        user_id="ann@example.com",
+        agent_id="guide",
+        requests=12,
+        completed=10,
+        failed=1,
+        cancelled=1,
+        input_tokens=5210,
+        output_tokens=9876,
+    )
+
+    user_id: str
+    agent_id: str
+    requests: int
+    completed: int
+    failed: int
+    cancelled: int
+    input_tokens: int = Field(description="As far as the agents counted.")
+    output_tokens: int
+
+
+class UsageSum(BaseModel):
+    """What was asked since then, by person and agent."""
+
+    since: datetime
+    usage: list[Used]
+
+    @classmethod
+    def of(cls, begun: float, found: Sequence[model.Usage]) -> Self:
+        """Show a store's sums."""
+        return cls(since=since(begun), usage=_summed(found))
 
 
 class Waiting(BaseModel):
@@ -142,24 +241,28 @@ class Overview(BaseModel):
         )
 
 
-@router.get(
-    "/overview",
-    operation_id="adminGetOverview",
-    response_model=Overview,
-    responses=responses(403, 422, 503),
-)
-async def overview(
-    core: Running,
-    person: Admin,
-    hours: Annotated[
-        float, Query(ge=0.1, le=168, allow_inf_nan=False, description="How far back.")
-    ] = 1,
-) -> Response:
-    """Tell what waits, who works, what fails and which limits hold."""
-    del person
-    length_s = hours * HOUR_S
-    seen = await core.store.overview(time.time() - length_s, length_s / STEPS)
-    return shapes.answer(Overview.of(core, await core.store.figures(), seen))
+def _summed(found: Sequence[model.Usage]) -> list[Used]:
+    """Put the states of a person and agent into one line."""
+    lines: dict[tuple[str, str], Used] = {}
+    for one in found:
+        start = Used(
+            user_id=one.user_id,
+            agent_id=one.agent_id,
+            requests=0,
+            completed=0,
+            failed=0,
+            cancelled=0,
+            input_tokens=0,
+            output_tokens=0,
+        )
+        line = lines.setdefault((one.user_id, one.agent_id), start)
+        line.requests += one.requests
+        line.input_tokens += one.input_tokens
+        line.output_tokens += one.output_tokens
+        if one.status.terminal:
+            name = one.status.value
+            setattr(line, name, getattr(line, name) + one.requests)
+    return list(lines.values())
 
 
 def _load(one: records.WorkerLoad) -> Load:
@@ -175,8 +278,14 @@ def _limits(core: Core, figures: records.Figures) -> list[Bound]:
     limits = core.settings.limits
     running = figures.streaming + figures.unclaimed
     used = {"running_max": running, "queued_max": figures.waiting}
-    names = ("running_max", "running_per_user_max", "queued_max", "queued_per_user_max")
-    found = [Bound(name=name, value=getattr(limits, name), used=used.get(name)) for name in names]
+    names = ["running_max", "running_per_user_max", "queued_max", "queued_per_user_max"]
+    if core.settings.auth.mode != "none":  # which counts nobody
+        names += ["requests_per_minute_per_user", "calls_per_minute_per_user", "open_per_user_max"]
+    found = [
+        Bound(name=name, value=value, used=used.get(name))
+        for name in names
+        if (value := getattr(limits, name))  # a rate of 0 is none
+    ]
     found += [
         Bound(name=f"agents.{agent.id}.running_max", value=agent.running_max, used=None)
         for agent in core.agents.values()
