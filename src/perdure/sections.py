@@ -173,7 +173,8 @@ class DatabaseSettings(Section):
     """How a PostgreSQL or Redis store is used; where it is says `store_url`."""
 
     connections_max: Count = Field(
-        default=10, description="Connections of one process, beside two for running answers."
+        default=10,
+        description="Connections of one process, beside those kept for answers, readers, leases.",
     )
     prepared_statements: bool = Field(
         default=True, description="PostgreSQL: off behind a pooler in transaction mode (PgBouncer)."

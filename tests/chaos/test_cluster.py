@@ -239,12 +239,12 @@ async def test_a_database_that_is_away_for_a_while_costs_nothing_that_was_shown(
 
 
 async def test_a_rolling_restart_of_everything_under_load_loses_nothing(world):
-    """A hundred running answers, every process stopped and started again, one after the other."""
+    """A hundred running answers; all processes stop and start, a worker and a server at a time."""
     asked = await ask_many(world, 100, name="roll", chunks=140, rate=10)
-    left = []
-    for process in (*world.workers, *world.servers):
-        left.append(await process.stop())
-        await process.start()
+    left: list[float] = []
+    for two in zip(world.workers, world.servers, strict=True):
+        left += await asyncio.gather(*(process.stop() for process in two))
+        await asyncio.gather(*(process.start() for process in two))
     assert max(left) < EXIT_S, left
     logs = await world.judge_complete()
     assert any(log.attempts > 1 for log in logs.values()), "nobody was handed over"

@@ -15,7 +15,7 @@ from perdure.model import Status
 from perdure.ports import Accepted
 from perdure.stores.fairness import Candidate
 from perdure.stores.redis import RedisStore, acceptance, admission, database, requests
-from tests.contract import promises, test_store_redis
+from tests.contract import promises, test_store_races, test_store_redis
 from tests.contract.stores import begin, redis
 from tests.contract.test_controls import must_fail
 
@@ -137,4 +137,4 @@ async def test_two_processes_without_the_look_at_changes_pass_the_limit(tmp_path
         other.url, pair = harness.url, [harness.store]
         await other.reopen()
         pair.append(other.store)
-        await must_fail(test_store_redis.limit_holds, pair)
+        await must_fail(test_store_races.limit_holds, pair)

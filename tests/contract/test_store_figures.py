@@ -75,6 +75,18 @@ async def test_what_was_counted_stays_counted_when_it_is_removed(harness):
     assert after.accepted == 2
 
 
+async def test_what_is_removed_before_its_end_counts_as_cancelled_and_is_told(store):
+    """Guard: whatever was accepted ends once; else the number of accepted ones would fall."""
+    running, waiting = await begin(store, notify=True), await ask(store, notify=True)
+    await store.remove_message(waiting.user_message_id, "ann")
+    assert await store.delete_chat(running.chat_id, "ann") == [running.id]
+    figures = await store.figures()
+    assert list(figures.ended) == [Tally("guide", "cancelled", "", 2)]
+    assert (figures.waiting, figures.streaming, figures.accepted) == (0, 0, 2)
+    told = [await store.take_webhooks(60), await store.take_webhooks(60)]
+    assert {one.request_id for taken in told for one in taken} == {running.id, waiting.id}
+
+
 async def test_webhooks_that_wait_are_counted_with_their_age(store):
     request = (await store.accept(question(notify=True))).request
     await take(store, request.id)

@@ -233,12 +233,19 @@ async def test_a_process_that_stops_in_a_transaction_is_thrown_out(url, store, m
         await asyncio.gather(stopped, return_exceptions=True)
 
 
-async def test_a_server_that_is_too_old_is_told_so(url, monkeypatch):
-    """Before anything is tried on it."""
-    monkeypatch.setattr(database, "OLDEST", 990_000)
-    told = await refused(url)
-    assert told.code == "server_too_old"
-    assert "15 or newer" in told.detail
+async def test_a_connection_that_is_out_of_step_is_used_no_more(store):
+    """Guard: the driver's own complaint counts as a loss; seen when a server was cut off."""
+    used = []
+
+    async def work(session):
+        used.append(session._connection._con)
+        if len(used) == 1:
+            detail = "cannot switch to state 12; another operation (2) is in progress"
+            raise asyncpg.InternalClientError(detail)
+        return await session.one("SELECT 1")
+
+    assert tuple(await store.db.read(work)) == (1,)
+    assert [connection.is_closed() for connection in used] == [True, False]
 
 
 # Schema

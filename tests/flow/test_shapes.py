@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import socketserver
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -179,6 +182,47 @@ def test_check_warns_of_a_redis_that_forgets(tmp_path, config, verdict, said):
     assert store["verdict"] == verdict
     assert said in store["detail"] + store["hint"]
     assert code == (verdict == "wrong")
+
+
+def test_a_redis_that_is_too_old_is_told_so(tmp_path):
+    """By the check, for each use of it, and by a server that starts."""
+    with old_redis() as port:
+        url = f"redis://127.0.0.1:{port}/0"
+        given = {"store_url": url, "queue_url": f"celery+{url}", "bus_url": url, "port": 0}
+        _, told = perdure(tmp_path, "check", "--json", **given)
+        found = {line["about"]: line for line in json.loads(told)}
+        for about in ("store", "queue", "bus"):
+            assert found[about]["verdict"] == "wrong", about
+            assert "is Redis 5.0.14, too old" in found[about]["detail"]
+        code, said = perdure(tmp_path, "serve", **given)
+        assert code == 1, said
+        assert "is Redis 5.0.14, too old: 7 or newer (or Valkey) is needed." in said
+        assert "Traceback" not in said
+
+
+class OldRedis(socketserver.StreamRequestHandler):
+    """Answers as a Redis of 2018 does to what is asked before anything else."""
+
+    INFO = b"redis_version:5.0.14\r\nredis_mode:standalone\r\nrole:master\r\n"
+
+    def handle(self) -> None:
+        while head := self.rfile.readline():
+            words = []
+            for _ in range(int(head[1:])):
+                size = int(self.rfile.readline()[1:])
+                words.append(self.rfile.read(size + 2)[:-2].upper())
+            told = b"$%d\r\n%s\r\n" % (len(self.INFO), self.INFO)
+            self.wfile.write(told if words[0] == b"INFO" else b"+OK\r\n")
+
+
+@contextlib.contextmanager
+def old_redis():
+    """Give the port of a server that is too old."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OldRedis) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
 
 
 def test_upgrade_and_prune_of_a_redis_store(tmp_path):

@@ -92,7 +92,7 @@ def test_an_answer_says_that_it_is_no_model_and_where_it_is_from(question: str) 
 @pytest.mark.parametrize("question", [*guide.EXAMPLES, "Explain quantum computing in detail"])
 def test_an_answer_lasts_long_enough_to_leave_and_come_back(question: str) -> None:
     seconds = len(guide.words_of(guide.compose(question, LIBRARY))) / 12
-    assert 15 <= seconds <= 45
+    assert 15 <= seconds <= 60
 
 
 @pytest.mark.parametrize(

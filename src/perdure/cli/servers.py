@@ -14,6 +14,8 @@ from perdure.model import JSON
 from perdure.settings import Settings, without_secrets
 
 ANSWER_S = 5.0
+OLDEST = 6
+"""A broker or a bus may be an older Redis than a store, but not one that nobody mends any more."""
 
 
 async def look(settings: Settings) -> list[Finding]:
@@ -141,6 +143,9 @@ async def _ask_redis(url: str) -> tuple[str, str]:
     )
     try:
         info = await client.info()
+        if int(str(info.get("redis_version", "0")).partition(".")[0]) < OLDEST:
+            detail = f"is Redis {info['redis_version']}, too old: {OLDEST} or newer is needed."
+            raise Unavailable(f"{without_secrets(url)} {detail}", code="server_too_old")
         name = "Valkey" if "valkey_version" in info else "Redis"
         version = info.get("valkey_version") or info.get("redis_version")
         return f"{name} {version}", str(info.get("maxmemory_policy", "unknown"))

@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import msgspec
 
+from perdure.model import Request
 from perdure.ports import Accepted, NewMessage, NewRequest
 from perdure.stores import refusals, rows
-from perdure.stores.postgres import log, messages
-from perdure.stores.postgres.admission import Admission
+from perdure.stores.postgres import admission, messages
 from perdure.stores.postgres.database import NOW, Session
-from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT, UNFINISHED
+from perdure.stores.postgres.transitions import LOCK_CHAT, UNFINISHED
 
 LOCK_NAME = (
     "SELECT pg_advisory_xact_lock(hashtext('perdure.chat-name'), hashtext($1 || chr(10) || $2))"
 )
-WAITING = "status = 'queued' AND dispatched_at IS NULL"
+DECIDING = f"""
+WITH changed AS (
+  INSERT INTO person (user_id, revision) VALUES ($2, 1)
+      ON CONFLICT (user_id) DO UPDATE SET revision = person.revision + 1 RETURNING revision
+), told AS (
+  UPDATE chat SET revision = changed.revision, current_message_id = $3, updated_at = {NOW}
+    FROM changed WHERE id = $1 RETURNING 1
+)
+SELECT {admission.LOCK} FROM told
+"""
+"""The person's row, then the admission: in this order, since only what was told is decided on."""
+INSERT = f"""
+WITH first AS (INSERT INTO segment (request_id, first, last, data) VALUES ($1, 0, 0, $13))
+INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id, status,
+    created_at, next_sequence, metadata, params, transient, notify, follows, traceparent)
+VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7, $8, $9, $10, $11, $12)
+RETURNING {rows.REQUEST}
+"""
 
 
 class Acceptance:
@@ -114,8 +131,8 @@ class Acceptance:
             raise refusals.chat_busy()
         return [row[0] for row in found]
 
-    async def write(self) -> None:
-        """Write all rows."""
+    async def write(self) -> Request:
+        """Write all rows and return that of the request."""
         new = self._new
         if new.new_chat:
             await self._insert_chat()
@@ -125,44 +142,34 @@ class Acceptance:
             parent = message.id
         answer = NewMessage(id=new.message_id, role="assistant", text="")
         await messages.insert(self._session, new.chat_id, answer, parent, request_id=new.id)
-        await self._insert_request(str(parent))
-        await self._session.all(
-            f"UPDATE chat SET current_message_id = $2, updated_at = {NOW} WHERE id = $1",
-            new.chat_id,
-            new.message_id,
-        )
+        return await self._insert_request(str(parent))
 
-    async def check_queue(self) -> None:
-        """Refuse when too many wait, in total or of this person, who could not run at once.
+    async def admit(self) -> dict[str, float]:
+        """Tell the chat's person, and return who may run now: when they were marked so, by id.
 
-        The new request is written already and is left out of the count.
+        The whole deployment waits from here to the commit: only what decides is done here. Raises
+        `TooMany` when more wait than may, unless the new one could run at once.
         """
+        new = self._new
+        await self._session.one(DECIDING, new.chat_id, new.user_id, new.message_id)
+        total, mine = await self._session.one(admission.COUNT, new.user_id, new.id)
+        if total >= new.limits.queued_max or mine >= new.limits.queued_per_user_max:
+            await self._check_room(total, mine)
+        return await admission.admit(self._session, new.limits.run) if new.start else {}
+
+    async def _check_room(self, total: int, mine: int) -> None:
+        """Refuse the new request unless it could start at once, whoever else has to wait."""
         limits, user = self._new.limits, self._new.user_id
-        admission = Admission(self._session, without=self._new.id)
-        await admission.lock()
-        total, mine = await self._session.one(
-            "SELECT count(*), count(*) FILTER (WHERE user_id = $1) FROM request"
-            f" WHERE {WAITING} AND id <> $2",
-            user,
-            self._new.id,
-        )
-        if total < limits.queued_max and mine < limits.queued_per_user_max:
-            return
-        startable = await admission.pick(limits.run)
-        running_max = (await admission.in_force(limits.run)).running_max
+        look = admission.Admission(self._session, without=self._new.id)
+        startable = await look.pick(limits.run)
         theirs = sum(candidate.user_id == user for candidate in startable)
-        running, running_of_user = admission.by_user.total(), admission.by_user[user]
         if (
-            running + len(startable) < running_max
-            and running_of_user + theirs < limits.run.running_per_user_max
+            look.by_user.total() + len(startable) < look.running_max
+            and look.by_user[user] + theirs < limits.run.running_per_user_max
             and not await self._chat_is_busy()
         ):
-            return  # it starts at once, whoever else has to wait
+            return
         _refuse(self._new, total - len(startable), mine - theirs)
-
-    async def changed(self) -> None:
-        """Give the chat the person's next revision."""
-        await self._session.all(CHANGED, self._new.chat_id, self._new.user_id)
 
     async def _chat_is_busy(self) -> bool:
         """Tell whether anything has to end before the new request may start."""
@@ -217,13 +224,10 @@ class Acceptance:
             new.transient,
         )
 
-    async def _insert_request(self, user_message_id: str) -> None:
+    async def _insert_request(self, user_message_id: str) -> Request:
         new = self._new
-        await self._session.all(
-            "INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id,"
-            " status, created_at, next_sequence, metadata, params, transient, notify,"
-            " follows, traceparent)"
-            f" VALUES ($1, $2, $3, $4, $5, $6, 'queued', {NOW}, 1, $7, $8, $9, $10, $11, $12)",
+        row = await self._session.one(
+            INSERT,
             new.id,
             new.chat_id,
             new.user_id,
@@ -236,6 +240,7 @@ class Acceptance:
             new.notify,
             new.follows,
             new.traceparent,
+            new.first_event,
         )
         if new.input:
             await self._session.all(
@@ -243,7 +248,7 @@ class Acceptance:
                 new.id,
                 rows.dump(new.input),
             )
-        await log.write_segment(self._session, new.id, 0, [new.first_event])
+        return rows.request(row)
 
 
 def _refuse(new: NewRequest, total: int, mine: int) -> None:

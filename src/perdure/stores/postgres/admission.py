@@ -9,43 +9,56 @@ from typing import Any
 import msgspec
 
 from perdure.ports import RunLimits
+from perdure.stores import rows
 from perdure.stores.fairness import Candidate, Person, Ranking
 from perdure.stores.postgres.database import NOW, Session
 
-LOCK = "hashtext('perdure.admission')"
+LOCK = "pg_advisory_xact_lock(hashtext('perdure.admission'))"
 """Whoever decides about who may run holds it to the end of its transaction."""
-EVERYBODY = 2**31 - 1
-ACTIVE = (
-    "SELECT user_id, agent_id, count(*) FROM request WHERE status = 'streaming'"
-    " OR (status = 'queued' AND dispatched_at IS NOT NULL) GROUP BY user_id, agent_id"
-)
-WAITING = f"""
-SELECT user_id, served_at, id, agent_id, created_at FROM (
+EVERYBODY = RunLimits(running_max=2**31 - 1, running_per_user_max=2**31 - 1)
+QUEUED = "status = 'queued' AND dispatched_at IS NULL"
+LOOK = f"""
+WITH active AS (
+  SELECT user_id, agent_id, count(*) AS n FROM request WHERE status = 'streaming'
+      OR (status = 'queued' AND dispatched_at IS NOT NULL) GROUP BY user_id, agent_id
+), room AS (
+  SELECT most, most - (SELECT coalesce(sum(n), 0) FROM active) AS free FROM (
+    SELECT least($3::bigint, CASE WHEN $4 THEN (
+      SELECT coalesce(sum(slots), 0) FROM worker WHERE until > {NOW}) END) AS most) total
+), waiting AS (
   SELECT r.user_id, coalesce(t.served_at, 0) AS served_at, r.id, r.agent_id, r.created_at,
          row_number() OVER (PARTITION BY r.user_id, r.agent_id ORDER BY r.created_at, r.id) AS nth
     FROM request r LEFT JOIN turn t ON t.user_id = r.user_id
-   WHERE r.status = 'queued' AND r.dispatched_at IS NULL AND r.id <> $1
+   WHERE (SELECT free FROM room) > 0
+     AND r.status = 'queued' AND r.dispatched_at IS NULL AND r.id <> $1
      AND ($2 OR r.not_before IS NULL OR r.not_before <= {NOW})
      AND NOT EXISTS (SELECT 1 FROM request e WHERE e.chat_id = r.chat_id AND e.id <> r.id
          AND (r.follows IS NULL OR e.id = r.follows)
          AND (e.status = 'streaming' OR (e.status = 'queued'
-              AND (e.created_at, e.id) < (r.created_at, r.id))))) w
- WHERE nth <= $3 ORDER BY user_id, created_at, id
+              AND (e.created_at, e.id) < (r.created_at, r.id))))
+)
+SELECT most, (SELECT json_agg(json_build_array(user_id, agent_id, n)) FROM active),
+  (SELECT json_agg(json_build_array(user_id, served_at, id, agent_id, created_at)
+      ORDER BY user_id, created_at, id) FROM waiting WHERE nth <= free) FROM room
 """
+"""What is active and who could start; in one statement, since the whole deployment waits for it."""
+COUNT = (
+    "SELECT count(*), count(*) FILTER (WHERE user_id = $1)"
+    f" FROM request WHERE {QUEUED} AND id <> $2"
+)
 # Rows that another transaction holds are passed over: it ends them, or waits for us.
 DISPATCH = f"""
 WITH free AS (
   SELECT id FROM request WHERE id = ANY($1::text[]) AND status = 'queued'
      AND dispatched_at IS NULL FOR UPDATE SKIP LOCKED
+), taken AS (
+  UPDATE request r SET dispatched_at = {NOW}, deliveries = 0 FROM free
+   WHERE r.id = free.id RETURNING r.id, r.user_id, r.dispatched_at
+), served AS (
+  INSERT INTO turn (user_id, served_at) SELECT user_id, {NOW} FROM taken GROUP BY user_id
+      ON CONFLICT (user_id) DO UPDATE SET served_at = excluded.served_at
 )
-UPDATE request r SET dispatched_at = {NOW}, deliveries = 0 FROM free
- WHERE r.id = free.id RETURNING r.id
-"""
-SLOTS = f"SELECT coalesce(sum(slots), 0) FROM worker WHERE until > {NOW}"
-SERVED = f"""
-INSERT INTO turn (user_id, served_at)
-SELECT user_id, {NOW} FROM request WHERE id = ANY($1::text[]) GROUP BY user_id
-    ON CONFLICT (user_id) DO UPDATE SET served_at = excluded.served_at
+SELECT id, dispatched_at FROM taken
 """
 
 
@@ -56,6 +69,9 @@ class Admission(Ranking):
         session: a transaction; for decisions it holds `LOCK`.
         without: a request that is not looked at.
 
+    Attributes:
+        running_max: how many may run, as far as the workers that are there can take them.
+
     """
 
     def __init__(self, session: Session, without: str = "") -> None:
@@ -63,43 +79,27 @@ class Admission(Ranking):
         self._session = session
         self._without = without
         self._waiting: list[Any] = []
-
-    async def lock(self) -> None:
-        """Wait until nobody else decides; what they decided is seen from here on."""
-        await self._session.one(f"SELECT pg_advisory_xact_lock({LOCK})")
+        self.running_max = 0
 
     async def pick(self, limits: RunLimits) -> list[Candidate]:
         """Return who fits under the limits, in the order in which they should start."""
-        await self.count_active()
-        limits = await self.in_force(limits)
-        free = limits.running_max - self.by_user.total()
-        if free <= 0:
-            return []
-        await self._look(free, early=False)
-        return self.choose(limits)
-
-    async def in_force(self, limits: RunLimits) -> RunLimits:
-        """Return the limits as far as the workers that are there can use them."""
-        if not limits.by_slots:
-            return limits
-        slots = int((await self._session.one(SLOTS))[0])
-        return msgspec.structs.replace(limits, running_max=min(limits.running_max, slots))
+        await self._look(limits, early=False)
+        return self.choose(msgspec.structs.replace(limits, running_max=self.running_max))
 
     async def everyone(self) -> list[Candidate]:
         """Return all who wait, in the order in which they will start as far as is known now."""
-        await self.count_active()
         await self._look(EVERYBODY, early=True)
         return list(self.order())
 
-    async def count_active(self) -> None:
-        """Count what is admitted or running."""
-        for user, agent, count in await self._session.all(ACTIVE):
+    async def _look(self, limits: RunLimits, *, early: bool) -> None:
+        """Count what is active and find who could start; `early`: also who backs off."""
+        self.running_max, active, waiting = await self._session.one(
+            LOOK, self._without, early, limits.running_max, limits.by_slots
+        )
+        for user, agent, count in rows.load(active) or ():
             self.by_user[user] += count
             self.by_agent[agent] += count
-
-    async def _look(self, each: int, *, early: bool) -> None:
-        """Find who waits, at most `each` of a person and agent; `early`: also who backs off."""
-        self._waiting = await self._session.all(WAITING, self._without, early, each)
+        self._waiting = rows.load(waiting) or []
 
     def people(self) -> Iterator[Person]:
         """Yield who waits, as it was found."""
@@ -109,13 +109,10 @@ class Admission(Ranking):
             yield user, mine[0][1], waiting
 
 
-async def admit(session: Session, limits: RunLimits) -> list[str]:
-    """Mark who may run now; return their ids in the order in which they should start."""
-    admission = Admission(session)
-    await admission.lock()
-    picked = [candidate.request_id for candidate in await admission.pick(limits)]
+async def admit(session: Session, limits: RunLimits) -> dict[str, float]:
+    """Mark who may run now, under `LOCK`; return when, by id, in the order they should start."""
+    picked = [candidate.request_id for candidate in await Admission(session).pick(limits)]
     if not picked:
-        return []
-    taken = {row[0] for row in await session.all(DISPATCH, picked)}
-    await session.all(SERVED, [*taken])
-    return [request_id for request_id in picked if request_id in taken]
+        return {}
+    taken = dict(map(tuple, await session.all(DISPATCH, picked)))
+    return {request_id: taken[request_id] for request_id in picked if request_id in taken}

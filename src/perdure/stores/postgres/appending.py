@@ -9,7 +9,7 @@ from perdure.errors import Unavailable
 from perdure.ports import Append
 from perdure.stores.doubts import Doubts
 from perdure.stores.postgres import log
-from perdure.stores.postgres.database import Database, Session
+from perdure.stores.postgres.database import Database, Pool, Session
 from perdure.stores.postgres.transitions import Transitions
 
 
@@ -43,7 +43,8 @@ class Appending(Transitions):
             ]
 
         try:
-            verdicts = await self.db.write(work, hot=True)
+            # One statement is a transaction, without the two round trips of a longer one.
+            verdicts = await self.db.read(work, pool=Pool.ANSWERING)
         except Unavailable:
             self._doubts.add(appends)
             raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from perdure.items import request_of
-from perdure.model import JSON, Chat, Feedback, Message, Request, new_id
+from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
 from perdure.stores import cursors, refusals, rows, words
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.requests import Requests
@@ -151,12 +151,16 @@ class Chats(Requests):
         async def work(session: Session) -> list[str]:
             await session.one(LOCK_CHAT, chat_id)
             await self._chat(session, chat_id, user_id)
-            stopped = await session.all(
-                f"SELECT id FROM request WHERE chat_id = $1 AND {UNFINISHED} FOR UPDATE",
+            found = await session.all(
+                f"SELECT id FROM request WHERE chat_id = $1 AND {UNFINISHED}"
+                " ORDER BY created_at, id FOR UPDATE",
                 chat_id,
             )
+            stopped = [row[0] for row in found]
+            for request_id in stopped:
+                await self._end(session, request_id, Status.CANCELLED)
             await self._remove_chat(session, chat_id, user_id)
-            return [row[0] for row in stopped]
+            return stopped
 
         return await self.db.write(work)
 
@@ -195,6 +199,7 @@ class Chats(Requests):
     async def remove_message(self, message_id: str, user_id: str) -> str:
         async def work(session: Session) -> str:
             request = await self._waiting_request(session, message_id, user_id)
+            await self._end(session, request.id, Status.CANCELLED)
             gone = [message_id, request.message_id]
             row = await session.one("SELECT parent_id FROM message WHERE id = $1", message_id)
             await session.all(

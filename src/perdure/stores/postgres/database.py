@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from enum import IntEnum
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -36,6 +37,7 @@ NOW = "extract(epoch FROM clock_timestamp())::double precision"
 LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that was cut off in mid-sentence
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
@@ -43,7 +45,7 @@ LOST = (
     OSError,
 )
 AGAIN = (*LOST, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-FOREIGN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+FOREIGN = (*LOST, asyncpg.PostgresError, TimeoutError)
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +54,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         url: `postgresql://…`, as libpq writes it (`sslmode`, `sslrootcert` … in the query).
         password: asked for each new connection; None = what the URL says.
-        connections_max: connections beside the two that are kept for running answers.
+        connections_max: connections beside the two each that are kept for answers and readers.
         prepared: keep prepared statements; not through a pooler in transaction mode.
 
     """
@@ -100,8 +102,20 @@ class Session:
         await self._connection.execute(sql)
 
 
+class Pool(IntEnum):
+    """Connections that do not wait for each other's work.
+
+    Whoever asks may wait for a lock, and so may all connections of `ASKING`. What answers add and
+    what readers follow waits for none, and must not stand behind those that do.
+    """
+
+    ASKING = 0
+    ANSWERING = 1
+    READING = 2
+
+
 class Database:
-    """Two pools: a small one for running answers, so that nothing else can hold them up."""
+    """The pools of one process over one database."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -116,11 +130,11 @@ class Database:
             raise unreachable(error, self.access) from error
 
     async def _open(self) -> None:
-        for size in (self.access.connections_max, 2):
+        for kind in Pool:
             pool = asyncpg.create_pool(
                 **self.access.options(),
-                min_size=1,
-                max_size=size,
+                min_size=0 if kind is Pool.READING else 1,
+                max_size=self.access.connections_max if kind is Pool.ASKING else 2,
                 init=_init,
                 reset=_keep,
             )
@@ -141,7 +155,7 @@ class Database:
             except FOREIGN:
                 pool.terminate()
 
-    async def write(self, work: Callable[[Session], Awaitable[T]], *, hot: bool = False) -> T:
+    async def write(self, work: Callable[[Session], Awaitable[T]]) -> T:
         """Run `work` in a transaction of its own and return its result once that is committed.
 
         It may run more than once; each run begins with nothing of the former one, unless a
@@ -149,30 +163,34 @@ class Database:
         """
 
         async def attempt() -> T:
-            async with self._session(hot=hot) as connection, connection.transaction():
+            async with self._session(Pool.ASKING) as connection, connection.transaction():
                 return await work(Session(connection))
 
         return await self._insist(attempt, "write")
 
-    async def read(self, work: Callable[[Session], Awaitable[T]], *, hot: bool = False) -> T:
-        """Run `work` without a transaction: each of its statements stands by itself."""
+    async def read(self, work: Callable[[Session], Awaitable[T]], *, pool: Pool = Pool.ASKING) -> T:
+        """Run `work` without a transaction, again when it is lost: it reads, or writes once."""
 
         async def attempt() -> T:
-            async with self._session(hot=hot) as connection:
+            async with self._session(pool) as connection:
                 return await work(Session(connection))
 
         return await self._insist(attempt, "read")
 
-    async def look(self, sql: str, *values: object, hot: bool = False) -> list[Any]:
+    async def look(self, sql: str, *values: object, pool: Pool = Pool.ASKING) -> list[Any]:
         """Run a statement by itself and return its rows."""
-        return await self.read(lambda session: session.all(sql, *values), hot=hot)
+        return await self.read(lambda session: session.all(sql, *values), pool=pool)
 
     @asynccontextmanager
-    async def _session(self, *, hot: bool) -> AsyncIterator[Any]:
+    async def _session(self, pool: Pool) -> AsyncIterator[Any]:
         if not self._pools:
             raise Unavailable("The store is closed.", code="store_unavailable")
-        async with self._pools[hot].acquire(timeout=COMMAND_S) as connection:
-            yield connection
+        async with self._pools[pool].acquire(timeout=COMMAND_S) as connection:
+            try:
+                yield connection
+            except asyncpg.InternalClientError:
+                connection.terminate()  # the pool would hand it out again, out of step as it is
+                raise
 
     async def _insist(self, attempt: Callable[[], Awaitable[T]], operation: str) -> T:
         for pause_s in PAUSES_S:

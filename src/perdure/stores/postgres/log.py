@@ -23,18 +23,21 @@ OWNED = (
     " AND r.next_sequence = g.first"
 )
 """The fence and the number of every append."""
+# Rows are locked in the order of their ids, and each is found by its id: a plan that goes through
+# all running requests would read every version that their appends have left behind.
 APPEND = f"""
 WITH given AS (
   SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bytea[], $6::text[],
                        $7::int[], $8::text[]) WITH ORDINALITY
          AS t (id, claim_id, first, count, data, trace_id, attempt, upstream, place)
 ), mine AS (
-  SELECT g.* FROM given g JOIN request r ON {OWNED} ORDER BY r.id FOR UPDATE OF r
+  SELECT g.* FROM (SELECT * FROM given ORDER BY id) g
+         JOIN LATERAL (SELECT 1 FROM request r WHERE {OWNED} FOR UPDATE) held ON true
 ), own AS (
   UPDATE request r SET next_sequence = r.next_sequence + g.count,
          trace_id = coalesce(g.trace_id, r.trace_id), attempt = coalesce(g.attempt, r.attempt),
          upstream = coalesce(g.upstream, r.upstream)
-    FROM mine g WHERE {OWNED}
+    FROM mine g WHERE r.id = g.id
   RETURNING g.*
 ), written AS (
   INSERT INTO segment (request_id, first, last, data)

@@ -20,9 +20,10 @@ from perdure.stores import cursors as places
 from perdure.stores import refusals, rows
 from perdure.stores.pacing import COPY_WAIT_MIN_S, DELIVERY_WAIT_MAX_S, backoff_s
 from perdure.stores.postgres import admission, log
-from perdure.stores.postgres.acceptance import WAITING, Acceptance
+from perdure.stores.postgres.acceptance import Acceptance
+from perdure.stores.postgres.admission import QUEUED
 from perdure.stores.postgres.appending import Appending
-from perdure.stores.postgres.database import NOW, Session
+from perdure.stores.postgres.database import NOW, Pool, Session
 from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT_OF
 
 USAGE = (
@@ -31,6 +32,10 @@ USAGE = (
     " coalesce(sum((usage::json ->> 'output_tokens')::bigint), 0)::bigint"
     " FROM request WHERE created_at >= $1 GROUP BY user_id, agent_id, status ORDER BY 1, 2, 3"
 )
+OPENED = f"""
+WITH written AS (INSERT INTO segment (request_id, first, last, data) VALUES ($1, $2, $3 - 1, $4))
+UPDATE request SET next_sequence = $3 WHERE id = $1 RETURNING {rows.REQUEST}
+"""
 
 
 class Requests(Appending):
@@ -60,18 +65,19 @@ class Requests(Appending):
         for request_id in interrupted:
             await self._get(session, request_id, lock=True)
             await self._end(session, request_id, Status.CANCELLED)
-        await accept.write()
-        await accept.changed()
-        # From here on the whole deployment waits for this transaction: only what decides, no more.
-        await accept.check_queue()
-        admitted = await admission.admit(session, new.limits.run) if new.start else []
-        request = await self._get(session, new.id)
-        return Accepted(request, interrupted=interrupted, admitted=admitted)
+        request = await accept.write()
+        admitted = await accept.admit()
+        request.dispatched_at = admitted.get(new.id)
+        return Accepted(request, interrupted=interrupted, admitted=[*admitted])
 
     async def admit(self, limits: RunLimits) -> list[str]:
-        if not await self.db.look(f"SELECT 1 FROM request WHERE {WAITING} LIMIT 1"):
+        async def work(session: Session) -> list[str]:
+            await session.one(f"SELECT {admission.LOCK}")
+            return [*await admission.admit(session, limits)]
+
+        if not await self.db.look(f"SELECT 1 FROM request WHERE {QUEUED} LIMIT 1"):
             return []
-        return await self.db.write(lambda session: admission.admit(session, limits))
+        return await self.db.write(work)
 
     async def claim(
         self,
@@ -119,11 +125,9 @@ class Requests(Appending):
         first = builder.first
         builder.in_progress(*opening)
         opened = builder.take()
-        await log.write_segment(session, request_id, first, opened)
-        await session.all(
-            "UPDATE request SET next_sequence = $2 WHERE id = $1", request_id, first + len(opened)
-        )
-        request = await self._get(session, request_id)
+        following = first + len(opened)
+        row = await session.one(OPENED, request_id, first, following, b"\n".join(opened))
+        request = rows.request(row)
         messages = await self._conversation(session, request.user_message_id)
         await session.all(CHANGED, request.chat_id, request.user_id)
         return Claim(claim_id, request, [*events, *opened], messages)
@@ -140,7 +144,7 @@ class Requests(Appending):
             [*claims],
             [*claims.values()],
             float(lease_s),
-            hot=True,
+            pool=Pool.ANSWERING,
         )
         return {row[0] for row in found}
 
@@ -251,7 +255,11 @@ class Requests(Appending):
     async def read(self, cursors: Mapping[str, int], bytes_max: int) -> dict[str, Slice]:
         if not cursors:
             return {}
-        return await self.db.read(lambda session: log.slices(session, cursors, bytes_max))
+
+        async def work(session: Session) -> dict[str, Slice]:
+            return await log.slices(session, cursors, bytes_max)
+
+        return await self.db.read(work, pool=Pool.READING)
 
     async def request(self, request_id: str, user_id: str | None = None) -> Request:
         found = await self.db.look(f"SELECT {rows.REQUEST} FROM request WHERE id = $1", request_id)
@@ -298,7 +306,7 @@ class Requests(Appending):
             worker_id,
             slots,
             float(for_s),
-            hot=True,
+            pool=Pool.ANSWERING,
         )
 
     async def positions(self) -> dict[str, int]:
@@ -306,7 +314,7 @@ class Requests(Appending):
             startable = await admission.Admission(session).everyone()
             waiting = dict.fromkeys(candidate.request_id for candidate in startable)
             # Who waits behind another question of the same chat comes after all who could start.
-            behind = f"SELECT id FROM request WHERE {WAITING} ORDER BY created_at, id"
+            behind = f"SELECT id FROM request WHERE {QUEUED} ORDER BY created_at, id"
             waiting |= dict.fromkeys(row[0] for row in await session.all(behind))
             return {request_id: place for place, request_id in enumerate(waiting, 1)}
 

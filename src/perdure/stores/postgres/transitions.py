@@ -30,6 +30,28 @@ WITH changed AS (
 )
 UPDATE chat SET revision = changed.revision FROM changed WHERE id = $1
 """
+TOLD = """
+WITH changed AS (
+  INSERT INTO person (user_id, revision) VALUES ($2, 1)
+      ON CONFLICT (user_id) DO UPDATE SET revision = person.revision + 1 RETURNING revision
+)
+UPDATE chat SET revision = changed.revision, last_status = $3, unread = unread OR $4
+  FROM changed WHERE id = $1
+"""
+END = f"""
+WITH ended AS (
+  UPDATE request SET status = $3, claim_id = NULL, lease_until = NULL, completed_at = {NOW},
+         error = $4, usage = $5, output = $6, incomplete_reason = $7, dispatched_at = NULL,
+         next_sequence = $2 + $8, trace_id = coalesce($9, trace_id),
+         attempt = coalesce($10, attempt), upstream = coalesce($12, upstream)
+   WHERE id = $1 AND status IN ('queued', 'streaming') AND next_sequence = $2
+     AND ($11::text IS NULL OR (claim_id = $11 AND status = 'streaming'))
+  RETURNING chat_id, user_id, message_id, notify, agent_id
+), written AS (
+  INSERT INTO segment (request_id, first, last, data) SELECT $1, $2, $2 + $8 - 1, $13 FROM ended
+)
+SELECT * FROM ended
+"""
 TALLY = """
 INSERT INTO tally AS t (agent_id, status, code, shard, count) VALUES ($1, $2, $3, $4, 1)
     ON CONFLICT (agent_id, status, code, shard) DO UPDATE SET count = t.count + 1
@@ -74,13 +96,7 @@ class Transitions:
         `claim_id`: the fence of the worker that ends its request.
         """
         row = await session.one(
-            "UPDATE request SET status = $3, claim_id = NULL, lease_until = NULL,"
-            f" completed_at = {NOW}, error = $4, usage = $5, output = $6, incomplete_reason = $7,"
-            " dispatched_at = NULL, next_sequence = $2 + $8, trace_id = coalesce($9, trace_id),"
-            " attempt = coalesce($10, attempt), upstream = coalesce($12, upstream)"
-            f" WHERE id = $1 AND {UNFINISHED} AND next_sequence = $2"
-            " AND ($11::text IS NULL OR (claim_id = $11 AND status = 'streaming'))"
-            " RETURNING chat_id, user_id, message_id, notify, agent_id",
+            END,
             last.request_id,
             last.first,
             closing.status,
@@ -93,10 +109,10 @@ class Transitions:
             last.attempt,
             claim_id,
             rows.dump(last.upstream),
+            b"\n".join(last.events),
         )
         if row is None:
             return False
-        await log.write_segment(session, last.request_id, last.first, last.events)
         if row["notify"]:
             await self._post(session, last.request_id, row["user_id"], closing)
         await self._tell_end(session, row, closing)
@@ -128,13 +144,8 @@ class Transitions:
             rows.dump(closing.output),
             await words.apart(closing.text),
         )
-        await session.all(
-            "UPDATE chat SET last_status = $2, unread = unread OR $3 WHERE id = $1",
-            chat_id,
-            closing.status,
-            closing.status != Status.CANCELLED,
-        )
-        await session.all(CHANGED, chat_id, user_id)
+        unread = closing.status != Status.CANCELLED
+        await session.all(TOLD, chat_id, user_id, closing.status, unread)
 
     async def _requeue(
         self, session: Session, request: Request, reason: str, crashes: int, wait_s: float | None
