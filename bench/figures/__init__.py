@@ -6,7 +6,7 @@ from bench.figures.capacity import capacity, throughput
 from bench.figures.cost import cost, latency
 from bench.figures.length import length
 from bench.figures.many import cost as many_cost
-from bench.figures.many import on_redis, one_engine, starts, workers
+from bench.figures.many import half, on_redis, one_engine, starts, workers
 from bench.figures.many import takeover as many_takeover
 from bench.figures.memory import idle_sockets, memory
 from bench.figures.promptness import cancelling, promptness
@@ -37,5 +37,6 @@ CLUSTER: dict[str, Callable[[Lab], list[Outcome]]] = {
     "M5": many_takeover,
     "M7": one_engine,
     "M8": on_redis,
+    "M9": half,
 }
 """The figures of many machines; M2 measures M3 and M6 as well."""
