@@ -18,11 +18,13 @@ REFUSAL = (
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's HTTP connection, with two differences.
+    """uvicorn's HTTP connection, with three differences.
 
     A stream writes each batch straight to its socket: the way through all layers of the application
     costs more than the event itself. And a head that is too long, or does not arrive in time, ends
-    the connection: otherwise who sends a byte now and then holds it for ever.
+    the connection: otherwise who sends a byte now and then holds it for ever. And what follows a
+    chunked body in the form of headers is none: it would join the list of those that came first,
+    past whoever has looked at them, and as many as somebody sends.
     """
 
     _head: asyncio.TimerHandle | None = None
@@ -57,6 +59,11 @@ class Connection(HttpToolsProtocol):
         self._begun = True
         if self._head is None:
             self._await_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header of a head; drop what trails a body."""
+        if self._begun:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Begin the answer. Only a chunked body has frames of its own, as HTTP/1.1 makes them."""

@@ -7,7 +7,6 @@ know them: also a handler, a Python agent and a library below it.
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import time
 from contextvars import ContextVar
@@ -17,14 +16,13 @@ import msgspec
 
 from perdure.redaction import redacted
 from perdure.settings import Settings
+from perdure.steering import harmless
 
 CALL: ContextVar[str] = ContextVar("perdure.call", default="")
 """The `x-request-id` of the HTTP call that is being answered."""
 REQUEST: ContextVar[str] = ContextVar("perdure.request", default="")
 """The id of the request (`resp_…`) that is at work."""
 
-STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Control characters, and those that turn the direction of a text."""
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s%(about)s"
 
 
@@ -60,11 +58,7 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         lines = redacted(super().format(record)).splitlines()
-        return "\n  ".join(STEERING.sub(_harmless, line) for line in lines)
-
-
-def _harmless(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
+        return "\n  ".join(harmless(line) for line in lines)
 
 
 class JsonLines(logging.Formatter):

@@ -96,6 +96,8 @@ async def _serve(core: Core, app: FastAPI) -> None:
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     server = Server(_config(app, core), core)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as it is under nohup
+        signal.signal(signal.SIGHUP, server.handle_exit)  # its terminal was closed
     try:
         _announce(core, listener)
         await server.serve(sockets=[listener, *(listener.dup() for _ in range(LISTENERS - 1))])

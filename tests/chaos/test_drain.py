@@ -1,6 +1,7 @@
 """SIGTERM with answers under way and streams open: out in time, nobody sees a false end."""
 
 import asyncio
+import signal
 
 from tests.world.waiting import eventually
 from tests.world.world import World, whole
@@ -62,7 +63,8 @@ async def test_a_short_answer_ends_within_the_grace_and_is_not_begun_again(tmp_p
     async with World(tmp_path, rng, top={"drain_grace_s": 6}) as world:
         request_id = await world.ask(script)
         await world.api.shown(request_id, len(whole(script, 5)))
-        assert await world.server.stop() <= EXIT_S
+        world.server.signal(signal.SIGHUP)  # what a closed terminal sends drains as well
+        assert await world.server.gone(30) <= EXIT_S
         await world.server.start()
         ended = await world.api.request(request_id)
         assert (ended["status"], ended["attempt"]) == ("completed", 1)

@@ -1,17 +1,18 @@
 // A page with the real `useChat`: sends, leaves, comes back, resumes; tells what it shows.
-// Run as `node chat.mjs SERVER_URL`. Where an answer waits at a gate, the test opens it when the page
+// Run as `node chat.mjs SERVER_URL AI REACT`, the names of two packages. Where an answer waits at a gate, the test opens it when the page
 // has told how far it is; `between` also waits for a line on the standard input.
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Window } from "happy-dom";
 
-const [base] = process.argv.slice(2);
+const [base, ai, react] = process.argv.slice(2);
 const window = new Window({ url: base });
 Object.assign(globalThis, { window, document: window.document, IS_REACT_ACT_ENVIRONMENT: false });
 const { createElement } = await import("react");
 const { createRoot } = await import("react-dom/client");
-const { useChat } = await import("@ai-sdk/react");
-const { DefaultChatTransport } = await import("ai");
+const { useChat } = await import(react);
+const { DefaultChatTransport } = await import(ai);
+const headers = ai === "ai" ? {} : { "X-AI-SDK-Version": "6" };
 
 const tell = (seen) => console.log(JSON.stringify(seen));
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
@@ -20,7 +21,7 @@ const waiting = (gate) => `{"chunks": 40, "gate_at": 20, "gate": "${gate}"}`;
 // One page: a component that holds `useChat`, and what it showed last.
 function open(id, messages = [], resume = false) {
   const page = { id, shown: null };
-  const transport = new DefaultChatTransport({ api: `${base}/api/chat`, fetch });
+  const transport = new DefaultChatTransport({ api: `${base}/api/chat`, fetch, headers });
   function Page() {
     page.shown = useChat({ id, messages, resume, transport });
     return null;
@@ -65,9 +66,10 @@ tell({ sent: await until(page, settled) });
 page.shown.sendMessage({ text: '{"chunks": 3}' });
 await until(page, ({ messages }) => messages.length > 3);
 tell({ second: await until(page, settled) });
+const first = page.shown.messages.at(-1).id;
 page.shown.regenerate();
-await until(page, ({ status }) => status === "streaming" || status === "submitted");
-tell({ regenerated: await until(page, settled), branch: (await stored("chat-short")).length });
+const anew = (chat) => settled(chat) && chat.messages.length > 3 && chat.messages.at(-1).id !== first;
+tell({ regenerated: await until(page, anew), branch: (await stored("chat-short")).length });
 
 // Edit the first question, known by the client's own id; then once more after a reload, by the
 // server's: each time a new beginning beside the old one.
@@ -153,5 +155,9 @@ page = open("chat-retried");
 await until(page, ({ status }) => status === "ready");
 page.shown.sendMessage({ text: '{"chunks": 8, "drop_at": 4, "fail_times": 1}' });
 await until(page, ({ messages }) => messages.length > 1);
-tell({ retried: await until(page, settled) });
+const retried = await until(page, settled);
+page.close();
+page = open("chat-retried", await stored("chat-retried"), true);
+await until(page, settled);
+tell({ retried, reloaded_retried: seen(page) });
 process.exit(0);

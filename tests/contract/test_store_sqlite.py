@@ -17,6 +17,7 @@ from perdure.errors import Unavailable
 from perdure.model import Status
 from perdure.stores.sqlite import SqliteStore, database, migrations
 from perdure.stores.sqlite import log as log_module
+from perdure.stores.sqlite.backup import back_up
 from tests.contract.stores import (
     RUN,
     Pen,
@@ -481,6 +482,34 @@ async def test_a_schema_that_is_not_ours_stops_the_start(tmp_path, damage, code)
         with pytest.raises(Unavailable) as refused:
             await SqliteStore(path).open()
         assert refused.value.code == code
+
+
+async def test_what_is_no_database_of_ours_is_refused_with_a_sentence(tmp_path):
+    """Guard: each is told before anything in it is changed; an operator reads no traceback."""
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "noise.db").write_bytes(b"noise" * 5000)
+    with contextlib.closing(apsw.Connection(str(tmp_path / "other.db"))) as other:
+        other.execute("CREATE TABLE chat (x)")
+    for path, said in (
+        (tmp_path / "file" / "perdure.db", "Cannot use the folder"),
+        (tmp_path / "noise.db", "no SQLite database"),
+        (tmp_path / "other.db", "tables of something else"),
+    ):
+        store = SqliteStore(path)
+        with pytest.raises(Unavailable, match=said):
+            await store.open()
+        await store.close()
+
+
+async def test_nobody_else_on_the_machine_may_read_the_file(tmp_path):
+    """Guard: `make_private`; SQLite itself would leave it to the umask."""
+    path = tmp_path / "perdure.db"
+    async with opened(path) as store:
+        await ask(store)
+        back_up(path, tmp_path / "copy.db")
+        found = {one.name: one.stat().st_mode & 0o077 for one in tmp_path.iterdir()}
+    assert len(found) >= 4
+    assert not any(found.values()), found
 
 
 async def test_a_running_request_goes_on_after_a_start_under_its_claim(tmp_path):

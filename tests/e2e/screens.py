@@ -88,6 +88,8 @@ async def finished(alice: Person, tab: Tab) -> None:
     await tab.asks("Why are there two tides a day?")
     await tab.button("Answer again").wait_for(state="attached")
     await expect(tab.answers.locator("table")).to_be_visible()
+    await expect(tab.answers.locator(".katex").first).to_be_visible()
+    await expect(tab.answers.locator("pre span[class*=keyword]").first).to_be_visible()
     await tab.page.wait_for_load_state("networkidle")
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.e2e.worlds import FRAGILE
+
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+WORLD = FRAGILE
 
 RUN = "window.owned=1"
 PAYLOADS = [

@@ -4,9 +4,10 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.screens import operator
+from tests.e2e.worlds import FRAGILE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-WORLD = {"agent": {"attempts_max": 1, "recovery": "fail"}}
+WORLD = FRAGILE
 
 
 async def test_an_operator_sees_what_happens_and_stops_an_answer(alice):

@@ -58,6 +58,15 @@ def connections(server):
     return sum(one.status != psutil.CONN_LISTEN for one in found)
 
 
+async def settled(fact, what):
+    """Wait for a fact that is looked at without waiting."""
+
+    async def look():
+        return fact()
+
+    await eventually(look, within_s=45, what=what)
+
+
 HEAD = b"POST /api/invoke_endpoint HTTP/1.1\r\nHost: localhost\r\n"
 
 
@@ -89,6 +98,42 @@ async def test_a_head_that_has_no_end_is_refused(server):
         assert (await client.get(f"{server.url}/healthz")).status_code == 200
 
 
+async def test_what_trails_a_body_is_no_header(server):
+    """Guard: `Connection.on_header`. A proxy may have cut `X-Forwarded-User` out of the head only.
+
+    Here a trailer would make the second question a repetition of the first one.
+    """
+    head = HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    body = b'{"message": "hi"}'
+    chunks = b"%x\r\n%s\r\n0\r\n" % (len(body), body)
+    trailers = b"Idempotency-Key: trailed\r\n" + b"X: y\r\n" * 9
+    answers = [await told(server, head, chunks + trailers + b"\r\n") for _ in range(2)]
+    assert [b" 202 " in one for one in answers] == [True, True], answers
+    first, second = [one.split(b'"request_id":"')[1][:29] for one in answers]
+    assert first != second
+
+
+async def test_a_call_that_names_two_hosts_is_refused(server):
+    """Guard: RFC 9112, 3.2: who stands before us may have looked at the other one."""
+    hosts = b"Host: localhost\r\nHost: other\r\nConnection: close\r\n\r\n"
+    answer = await told(server, b"GET /healthz HTTP/1.1\r\n" + hosts)
+    assert b" 400 " in answer.splitlines()[0]
+
+
+async def test_who_leaves_in_mid_question_breaks_nothing(server):
+    """Guard: the guard's look at `ClientDisconnect`; it would be told, and counted, as our bug."""
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(HEAD + b'Content-Length: 200\r\n\r\n{"message": ')
+    await writer.drain()
+    await settled(lambda: connections(server), "it is connected")
+    writer.close()
+    await settled(lambda: not connections(server), "it is gone")
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+        shown = (await client.get("/metrics")).text
+    assert 'status="500"' not in shown
+    assert "broke" not in server.story(100_000)
+
+
 async def test_who_takes_nothing_of_an_answer_does_not_hold_it_for_ever(server):
     """Guard: TCP_USER_TIMEOUT on the listener; the process has sent all and waits for nothing."""
     async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=20) as client:
@@ -105,15 +150,6 @@ async def test_who_takes_nothing_of_an_answer_does_not_hold_it_for_ever(server):
         await settled(lambda: not connections(server), "it is cut off")
 
 
-async def settled(fact, what):
-    """Wait for a fact that is looked at without waiting."""
-
-    async def look():
-        return fact()
-
-    await eventually(look, within_s=45, what=what)
-
-
 async def test_a_thousand_idle_sockets_stall_nobody_and_leave_nothing(tmp_path):
     """In one loop with their clients, so that the time of a call tells of both sides' work."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -126,12 +162,9 @@ async def test_a_thousand_idle_sockets_stall_nobody_and_leave_nothing(tmp_path):
 
 
 async def _thousand(server):
-    url = server.url.replace("http", "ws", 1) + "/api/live"
-    sockets = []
+    idle = []
     for _ in range(IDLE // 50):
-        opened = [connect(url, proxy=None, ping_interval=None, open_timeout=30) for _ in range(50)]
-        sockets += await asyncio.gather(*opened)
-    assert json.loads(await sockets[-1].recv())["op"] == "hello"
+        idle += await asyncio.gather(*(_socket(server.port) for _ in range(50)))
     begun = time.monotonic()
     asked = await server.ask("hi", "steered")
     server.steered.say("a")
@@ -140,9 +173,22 @@ async def _thousand(server):
     server.steered.end()
     await server.ended(asked["request_id"])
     tasks = len(asyncio.all_tasks())
-    for at in range(0, IDLE, 50):
-        await asyncio.gather(*(one.close() for one in sockets[at : at + 50]))
+    for writer in idle:
+        writer.transport.abort()
     await settled(lambda: len(asyncio.all_tasks()) < tasks - IDLE, "they are forgotten")
+
+
+async def _socket(port):
+    """Open a live socket by hand, as cheaply as can be; return what closes it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        b"GET /api/live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    assert b'"hello"' in await reader.readuntil(b"}")
+    return writer
 
 
 # Whatever is said to a socket or asked of a stream, the answer is one that is written down.

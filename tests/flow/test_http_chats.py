@@ -196,7 +196,7 @@ async def test_a_waiting_question_cannot_be_edited_into_none(server, content):
 
 
 async def test_a_chat_is_exported_to_read_and_to_keep(server):
-    accepted = await server.asked_and_ended('Say "hi" / über\nalles')
+    accepted = await server.asked_and_ended('Say "hi" / \u202e über\nalles')
     path = f"/api/chats/{accepted['chat_id']}/export"
     text = await server.http.get(path)
     assert text.headers["content-type"].startswith("text/markdown")
@@ -204,6 +204,7 @@ async def test_a_chat_is_exported_to_read_and_to_keep(server):
     assert name.startswith("attachment; filename=")
     assert "filename*=UTF-8''" in name
     assert name.isascii()
+    assert "%E2%80%AE" not in name, "no sign that turns the name around"
     assert text.text.startswith("# ")
     assert text.text.count("über\nalles") == 2
     whole = (await server.http.get(f"{path}?format=json")).json()

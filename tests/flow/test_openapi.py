@@ -11,27 +11,37 @@ import schemathesis
 from hypothesis import settings
 from schemathesis import checks
 
+from perdure import keyring
 from perdure.app import create_app
-from perdure.settings import Settings
+from perdure.credentials import SCOPES
+from perdure.settings import Auth, Limits, Settings
 from tests.flow.serving import serving
 
-EXAMPLES_MAX = 20
+EXAMPLES_MAX, FEW_MAX, MANY_MAX = 12, 2, 300
 PROBLEM = "application/problem+json"
 
 
 class Running:
     """A server in a thread of its own, for clients that block."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **settings):
         self.folder = folder
+        self.settings = settings
         self.ids = {}
+        self.headers = {}
         self.url = ""
         self.up = threading.Event()
         self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
 
     async def _serve(self):
         self.loop, self.down = asyncio.get_running_loop(), asyncio.Event()
-        async with serving(self.folder) as served:
+        async with serving(self.folder, **self.settings) as served:
+            if served.core.settings.auth.mode == "token":
+                _, secret = await keyring.make_token(
+                    served.core.store, "ann", "hers", [*SCOPES], None
+                )
+                self.headers = {"Authorization": f"Bearer {secret}"}
+                served.http.headers.update(self.headers)
             accepted = await served.asked_and_ended()
             self.ids = {**accepted, "message_id": accepted["user_message_id"]}
             self.ids["webhook_id"] = "evt_none"  # nobody is told of ends here
@@ -62,8 +72,20 @@ def running(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A server that asks for a token; there are no limits to how often."""
+    limits = Limits(calls_per_minute_per_user=0, requests_per_minute_per_user=0)
+    folder = tmp_path_factory.mktemp("guarded")
+    with Running(folder, auth=Auth(mode="token"), limits=limits) as server:
+        yield server
+
+
 DOCUMENT = create_app(settings=Settings()).openapi()
 schema = schemathesis.openapi.from_dict(DOCUMENT)
+sampled = schemathesis.openapi.from_dict(DOCUMENT)
+sampled.config.phases.coverage.enabled = False
+"""The same without what is tried at every edge of every field."""
 
 
 @pytest.fixture
@@ -91,6 +113,24 @@ CHECKS = [
 @settings(max_examples=EXAMPLES_MAX)
 def test_no_call_that_fits_the_document_or_breaks_it_surprises_the_server(case, running):
     """About every other call names what exists. `/api/live` never ends: it has its own tests."""
+    _called(case, running)
+
+
+@sampled.exclude(path="/api/live").parametrize()
+@settings(max_examples=FEW_MAX)
+def test_nor_does_it_where_a_token_is_asked_for(case, guarded):
+    """Half of the calls show none: all that is not public answers 401, as the document says."""
+    _called(case, guarded)
+
+
+@pytest.mark.soak
+@schema.exclude(path="/api/live").parametrize()
+@settings(max_examples=MANY_MAX)
+def test_nor_after_very_many_calls(case, guarded):
+    _called(case, guarded)
+
+
+def _called(case, running):
     valid = case.meta.generation.mode.is_positive
     if (
         valid
@@ -101,7 +141,8 @@ def test_no_call_that_fits_the_document_or_breaks_it_surprises_the_server(case, 
     if valid and isinstance(case.body, dict) and len(json.dumps(case.body, default=str)) % 2:
         for name in ("agent_id", "chat_id", "parent_id"):
             case.body.pop(name, None)
-    case.call_and_validate(base_url=running.url, checks=CHECKS, timeout=20)
+    headers = {} if len(json.dumps(case.query or {}, default=str)) % 2 else running.headers
+    case.call_and_validate(base_url=running.url, checks=CHECKS, timeout=20, headers=headers)
 
 
 def operations(document):

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from perdure.stores.sqlite import SqliteStore
 from tests.flow.serving import JSON, serving
 from tests.unit import published, shapes
 from tests.world import wire
@@ -535,6 +536,29 @@ async def test_a_reference_stands_for_the_item_it_names(served):
         ("user", "hello"),
         ("assistant", "hello"),
     ]
+
+
+async def test_answers_whose_items_have_ids_of_an_older_form_are_read_and_followed(served):
+    """Stored chats keep what clients were told: such an id names no request, see `request_of`."""
+    made = await created(served, input="hello")
+    row = await served.core.store.request(made["id"])
+    new, old = made["output"][0]["id"], "msg_0123456789abcdef01234567"
+    assert isinstance(served.core.store, SqliteStore)
+    for renamed, name in (
+        ("UPDATE message SET output = replace(output, ?, ?) WHERE id = ?", row.message_id),
+        ("UPDATE request SET output = replace(output, ?, ?) WHERE id = ?", row.id),
+    ):
+        served.core.store.db.writer.execute(renamed, (new, old, name))
+    shown = (await served.http.get(f"/v1/responses/{made['id']}")).json()
+    assert shown["output"][0]["id"] == old
+    given = [{"type": "item_reference", "id": old}, {"role": "user", "content": "again"}]
+    after = await created(served, input=given, previous_response_id=made["id"])
+    assert after["output"][0]["content"][0]["text"] == "again"
+    place = f"/v1/conversations/{row.chat_id}/items"
+    assert (await served.http.get(f"{place}/{old}")).json()["id"] == old
+    assert (await served.http.delete(f"{place}/{old}")).status_code == 200
+    listed = (await served.http.get(place)).json()["data"]
+    assert old not in [item["id"] for item in listed]
 
 
 async def test_agents_are_models(served):

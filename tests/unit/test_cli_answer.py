@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from perdure.cli.answer import Answer
 from perdure.cli.blocks import split_closed
 from perdure.cli.follow import BACKOFF_MAX_S, backoff_s
-from perdure.cli.screens import PlainScreen
+from perdure.cli.screens import LiveScreen, PlainScreen
 
 JSON = dict[str, object]
 
@@ -139,3 +139,28 @@ def test_a_finished_block_is_cut_off_and_an_open_one_is_kept() -> None:
 def test_pauses_grow_and_have_a_cap() -> None:
     assert 0.1 < backoff_s(1) <= 0.25
     assert BACKOFF_MAX_S / 2 <= backoff_s(50) <= BACKOFF_MAX_S
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_what_an_agent_says_steers_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guard: `harmless`. OSC 52 fills a clipboard, CSI 2J hides what was there, 9b is CSI too."""
+    evil = "\x1b]52;c;ZXZpbA==\x07 \x1b[2J \x9b2J \u202e \r"
+    written = Terminal()
+    monkeypatch.setattr("sys.stdout", written)
+    monkeypatch.setenv("TERM", "xterm")
+    answer = Answer("resp_1")
+    screen = LiveScreen()
+    item = {"type": "function_call", "name": f"tool {evil}"}
+    added = {"type": "response.output_item.added", "output_index": 1, "item": item}
+    for event in (began(), added, delta(f"said {evil}\n\nand {evil}")):
+        answer.apply(event)
+        screen.event(b"", answer)
+    screen.note(f"Failed: {evil}")
+    screen.close(answer)
+    shown = written.getvalue()
+    assert not [sign for sign in ("\x1b]52", "\x1b[2J", "\x9b", "\u202e") if sign in shown]
+    assert shown.count("ZXZpbA==") >= 4, "it is shown all the same"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ from tests.contract.stores import Pen, begin, sound, whole
 from tests.world.waiting import eventually
 
 WITHIN_S = 5
+COMMIT_S = 0.01
 
 
 class Moody(SqliteStore):
@@ -320,3 +322,36 @@ async def test_a_hand_over_stores_what_there_is_and_gives_the_request_back(offic
     assert (row.status, row.crashes) == (Status.QUEUED, 0)
     assert (await sound(office.store, author.request_id)).text() == "so far"
     assert not await office.journal.hand_over(author, author.pen.claim.claim_id)
+
+
+async def test_a_store_whose_commits_cost_time_has_rests_between_them(tmp_path, monkeypatch):
+    """Guard: `REST`; else a slow disk would leave no time for anything but the journal.
+
+    A ratio, however busy the machine: pauses against the flushes before them.
+    """
+    store = Moody(tmp_path / "perdure.db")
+    await store.open()
+    journal = Journal(store, InProcessBus())
+    spans = []
+
+    async def flush():
+        begun = asyncio.get_running_loop().time()
+        await asyncio.sleep(COMMIT_S)  # what is tried is the ratio to it
+        spans.append((begun, asyncio.get_running_loop().time()))
+        journal._took_s = spans[-1][1] - begun
+        if len(spans) < 6:
+            journal._wake.set()
+
+    monkeypatch.setattr(journal, "_flush", flush)
+    journal.start()
+    journal._wake.set()
+    await eventually(lambda: _has(spans, 6), within_s=WITHIN_S, what="six flushes")
+    await journal.close()
+    await store.close()
+    rests = [later[0] - sooner[1] for sooner, later in itertools.pairwise(spans)]
+    spent = [ended - begun for begun, ended in spans]
+    assert min(rests[1:]) >= 0.5 * (journal_module.REST - 1) * min(spent), (rests, spent)
+
+
+async def _has(found, count):
+    return len(found) >= count

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from perdure.cli.exits import ExitCode
 from perdure.errors import PerdureError
+from perdure.steering import harmless
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except PerdureError as error:
-        print(f"perdure: {error.detail}", file=sys.stderr)
+        print(harmless(f"perdure: {error.detail}"), file=sys.stderr)
         return ExitCode.WRONG_USE
     except KeyboardInterrupt:
         return ExitCode.DETACHED

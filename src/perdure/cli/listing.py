@@ -15,6 +15,7 @@ from rich.markup import escape
 from perdure.cli.exits import ExitCode
 from perdure.cli.remote import Remote
 from perdure.model import JSON
+from perdure.steering import harmless
 
 COLOURS = {
     "queued": "yellow",
@@ -135,7 +136,7 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         column.no_wrap = True
     table.add_column(columns[-1], overflow="ellipsis", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(harmless, row))
     console = Console()
     if not console.is_terminal:
         console.width = 200  # a pipe has no edge; ids must stay whole

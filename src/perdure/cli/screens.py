@@ -1,6 +1,7 @@
 """How an answer appears: live Markdown in a terminal, plain text in a pipe, JSON for programs.
 
-The answer itself goes to standard output; notes about it go to standard error.
+The answer itself goes to standard output; notes about it go to standard error. What an agent says
+steers no terminal; a pipe gets it as it is.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Protocol, TextIO
 
 from perdure.cli.answer import Answer
 from perdure.cli.blocks import split_closed
+from perdure.steering import harmless
 
 
 class Screen(Protocol):
@@ -43,7 +45,7 @@ class SilentScreen:
 
     def note(self, sentence: str) -> None:
         """Print to standard error."""
-        print(sentence, file=sys.stderr, flush=True)
+        print(harmless(sentence), file=sys.stderr, flush=True)
 
     def close(self, answer: Answer) -> None:
         """Show nothing."""
@@ -117,7 +119,7 @@ class LiveScreen(SilentScreen):
         """Print blocks that are finished and redraw the open one."""
         del raw
         self._print_asides(answer)
-        text = answer.text
+        text = harmless(answer.text)
         if not text.startswith(self._printed):
             self.note("The answer was begun anew; what follows replaces the text above.")
             self._printed = ""
@@ -135,7 +137,7 @@ class LiveScreen(SilentScreen):
         if rest.strip():
             self._live.update(Markdown("\n".join(rest.splitlines()[-height:])))
         elif not answer.text and answer.reasoning:
-            lines = answer.reasoning.splitlines()[-height:]
+            lines = harmless(answer.reasoning).splitlines()[-height:]
             self._live.update(Text("\n".join(lines), style="dim italic"))
         else:
             self._live.update(Text("…" if not answer.ended else "", style="dim"))
@@ -143,11 +145,12 @@ class LiveScreen(SilentScreen):
     def _print_asides(self, answer: Answer) -> None:
         """Print tools as they are called, and the reasoning once the answer's own text begins."""
         for name in answer.tools[self._tools_shown :]:
-            self._live.console.print(f"⚙ {name}", style="dim", markup=False)
+            self._live.console.print(f"⚙ {harmless(name)}", style="dim", markup=False)
         self._tools_shown = len(answer.tools)
         if answer.text and answer.reasoning and not self._reasoned:
             self._reasoned = True
-            self._live.console.print(answer.reasoning, style="dim italic", markup=False)
+            reasoning = harmless(answer.reasoning)
+            self._live.console.print(reasoning, style="dim italic", markup=False)
             self._live.console.print()
 
     def _print(self, markdown: str) -> None:
@@ -166,7 +169,7 @@ class LiveScreen(SilentScreen):
         """Print above the live part, dimmed."""
         # Unwrapped, so that a command in it can be copied whole.
         self._live.console.print(
-            sentence, style="dim", markup=False, highlight=False, soft_wrap=True
+            harmless(sentence), style="dim", markup=False, highlight=False, soft_wrap=True
         )
 
     def close(self, answer: Answer) -> None:
@@ -174,7 +177,7 @@ class LiveScreen(SilentScreen):
         from rich.markdown import Markdown  # noqa: PLC0415
 
         self._live.stop()
-        text = answer.text
+        text = harmless(answer.text)
         rest = text.removeprefix(self._printed)
         if rest.strip():
             self._console.print(Markdown(rest))

@@ -19,6 +19,7 @@ from perdure.errors import Invalid, Unavailable
 from perdure.model import JSON
 from perdure.ports import Store
 from perdure.settings import load
+from perdure.steering import harmless
 
 T = TypeVar("T")
 DAY_S = 86_400
@@ -63,7 +64,7 @@ def show(place: Place, user: str | None, *, as_json: bool) -> int:
         used = token["used_at"] or "never used"
         until = token["expires_at"] or "no end"
         words = (token["id"], token["user_id"], token["name"], ",".join(token["scopes"]))
-        print("  ".join((*words, str(used), str(until))))
+        print(harmless("  ".join((*words, str(used), str(until)))))
     return ExitCode.OK
 
 

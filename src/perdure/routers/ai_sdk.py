@@ -35,6 +35,7 @@ from perdure.user_tokens import UserToken
 router = APIRouter(prefix="/api/chat", tags=["ai sdk"])
 
 ID_CHARACTERS_MAX = 255
+VERSION, RESETS_SINCE = "x-ai-sdk-version", 7
 HEADERS = {"x-vercel-ai-ui-message-stream": "v1", "Cache-Control": "no-cache, no-transform"}
 
 
@@ -49,14 +50,18 @@ class UIStream(EventStream):
 
     hints = False
 
-    def __init__(self, core: Core, row: model.Request) -> None:
+    def __init__(self, core: Core, row: model.Request, call: Request) -> None:
         names = {"Perdure-Request-Id": row.id, "Perdure-Chat-Id": row.chat_id}
         super().__init__(core, None, HEADERS | names)
         self.row = row
+        self.resets = knows_resets(call)
 
     async def fill(self, outlet: Outlet) -> bool:
         """Translate the log to its end."""
-        translator = Translator(self.row.message_id)
+        row, agent = self.row, self.core.agents.get(self.row.agent_id)
+        goes_on = agent is not None and agent.recovery == "continue"
+        attempt = 1 if goes_on else row.attempt
+        translator = Translator(row.message_id, resets=self.resets, attempt=attempt)
         idle_s = patience_s(self.core)
         self.core.metrics.attach("ai_sdk", -1)
         with self.core.tails.reader(self.row.id, -1) as reader:
@@ -67,6 +72,12 @@ class UIStream(EventStream):
                 if not await outlet.put(told):
                     return False
         return await outlet.put(DONE)
+
+
+def knows_resets(call: Request) -> bool:
+    """Tell whether the client's `ai` can take back a step; older ones have to say how old."""
+    major = call.headers.get(VERSION, "").partition(".")[0]
+    return not major.isdecimal() or int(major) >= RESETS_SINCE
 
 
 @router.post(
@@ -84,7 +95,7 @@ async def send(core: Running, person: Asker, call: Request, own_token: OwnToken)
         accepted = await _regenerate(core, person.user_id, client_id, body, own_token)
     else:
         accepted = await _ask(core, person.user_id, client_id, body, own_token)
-    return UIStream(core, accepted.request)
+    return UIStream(core, accepted.request, call)
 
 
 @router.get(
@@ -111,7 +122,7 @@ async def history(core: Running, person: Who, client_id: shapes.ClientId) -> Res
     response_class=UIStreamResponse,
     responses={204: {"description": "There is nothing to resume."}, **shapes.refusals(404, 503)},
 )
-async def resume(core: Running, person: Who, client_id: shapes.ClientId) -> Response:
+async def resume(core: Running, person: Who, client_id: shapes.ClientId, call: Request) -> Response:
     """Tell the answer that runs, or ended just now, from its start; 204 when there is none.
 
     One that ended between loading the messages and resuming would else be missed: the client has no
@@ -124,7 +135,7 @@ async def resume(core: Running, person: Who, client_id: shapes.ClientId) -> Resp
         return Response(status_code=204)
     running = await _unfinished(core, chat)
     row = running[0] if running else await _just_ended(core, chat)
-    return UIStream(core, row) if row else Response(status_code=204)
+    return UIStream(core, row, call) if row else Response(status_code=204)
 
 
 @router.post(

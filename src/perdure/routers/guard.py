@@ -16,7 +16,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perdure.core import Core
@@ -107,6 +107,8 @@ class Guard:
                 else problems.response(refusal, path=dialects.place_of(HTTPConnection(scope)))
             )
             await answer(scope, receive, adorned)
+        except ClientDisconnect:
+            log.debug("%s %s: left in mid-question", scope["method"], scope["path"])
         except Exception:
             log.exception("%s %s broke", scope["method"], scope["path"])
             if not started:
@@ -147,8 +149,11 @@ def _told(scope: Scope, status: int) -> list[tuple[bytes, bytes]]:
     return told
 
 
-def _refusal(scope: Scope, headers: Mapping[str, str], settings: Settings) -> Refused | None:
+def _refusal(scope: Scope, headers: Headers, settings: Settings) -> Refused | None:
     """Return why this call may not go on, if so."""
+    if len(headers.getlist("host")) > 1:
+        # What is before us may have looked at the other one. Source: RFC 9112, 3.2.
+        return Invalid("A call names one host.", code="host_forbidden", status=400)
     host = headers.get("host", "")
     if scope["path"] not in PROBES and not host_allowed(host, settings.auth):
         detail = (

@@ -17,6 +17,7 @@ from perdure.routers import chat_shapes, shapes, views
 from perdure.routers.body import JsonRoute
 from perdure.routers.given import ChatId, MessageId, Running, Who
 from perdure.routers.problems import responses
+from perdure.steering import STEERING
 
 router = APIRouter(prefix="/api", tags=["messages"], route_class=JsonRoute)
 
@@ -203,7 +204,8 @@ def _markdown(chat: model.Chat, messages: list[chat_shapes.Message]) -> str:
 
 def _attachment(name: str) -> str:
     """Return a Content-Disposition for a file name that may hold anything."""
-    clean = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', " ", name).strip() or "chat"
+    shown = STEERING.sub(" ", name)
+    clean = re.sub(r'[\t\n/\\:*?"<>|]+', " ", shown).strip() or "chat"
     ascii_name = unicodedata.normalize("NFKD", clean).encode("ascii", "ignore").decode()
     return (
         f"attachment; filename=\"{ascii_name.strip() or 'chat'}\"; filename*=UTF-8''{quote(clean)}"

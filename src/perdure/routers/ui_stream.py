@@ -14,6 +14,8 @@ import msgspec
 from perdure.model import JSON
 
 DONE = b"data: [DONE]\n\n"
+RESET = ({"type": "reset-step"},)
+ANOTHER_STEP = ({"type": "finish-step"}, {"type": "start-step"})
 REASONS: Mapping[str | None, str] = {
     "max_output_tokens": "length",
     "content_filter": "content-filter",
@@ -25,11 +27,17 @@ class Translator:
 
     Args:
         message_id: of the answer; the same for every telling of it.
+        resets: the client knows `reset-step` (`ai` 7 does, 6 breaks off at it). For others what an
+            attempt said that was abandoned before this telling is left out, and one that is
+            abandoned while it is told stays as a step.
+        attempt: the one under way at the beginning of this telling.
 
     """
 
-    def __init__(self, message_id: str) -> None:
+    def __init__(self, message_id: str, *, resets: bool = True, attempt: int = 1) -> None:
         self._message_id = message_id
+        self._resets = resets
+        self._left_out = 0 if resets else attempt - 1
         self._attempts = 0
         self._names: dict[int, JSON] = {}
 
@@ -37,7 +45,9 @@ class Translator:
         """Return the frames that an event becomes; none for those that say nothing new."""
         told = msgspec.json.decode(event)
         change = self._CHANGES.get(told["type"])
-        parts = change(self, told) if change else ()
+        parts = list(change(self, told)) if change else []
+        if 0 < self._attempts <= self._left_out:
+            parts = []
         return b"".join(b"data: %b\n\n" % msgspec.json.encode(part) for part in parts)
 
     def _created(self, event: JSON) -> Iterator[JSON]:
@@ -48,10 +58,10 @@ class Translator:
         """Begin a step; a new attempt replaces what the one before has said, or goes on with it."""
         self._attempts += 1
         goes_on = event["response"]["metadata"].get("recovery") == "continue"
-        if self._attempts > 1 and not goes_on:
-            yield {"type": "reset-step"}
-        elif self._attempts == 1:
+        if self._attempts == 1 + self._left_out:
             yield {"type": "start-step"}
+        elif self._attempts > 1 and not goes_on:
+            yield from RESET if self._resets else ANOTHER_STEP
 
     def _added(self, event: JSON) -> Iterator[JSON]:
         item = event["item"]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import apsw
 
+from perdure.errors import Unavailable
 from perdure.model import JSON
 from perdure.stores.sqlite.credentials import Credentials
-from perdure.stores.sqlite.database import Database
+from perdure.stores.sqlite.database import Database, make_folder
 from perdure.stores.sqlite.log import Log
 from perdure.stores.sqlite.migrations import migrate
 from perdure.stores.sqlite.outbox import Outbox
@@ -34,10 +35,14 @@ class SqliteStore(Requests, Retention, Outbox, Credentials, Watching):
         self.schema = 0
 
     async def open(self) -> None:
-        self.db.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.db.path.parent)
         self.db.open()
         try:
             self.schema = migrate(self.db.writer)
+        except apsw.SQLError as error:
+            self.db.close()
+            detail = f"{self.db.path} holds tables of something else ({error})."
+            raise Unavailable(detail, code="schema_differs") from error
         except Exception:
             self.db.close()
             raise

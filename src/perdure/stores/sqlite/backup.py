@@ -19,7 +19,7 @@ import msgspec
 from perdure.errors import Invalid, Unavailable
 from perdure.model import JSON
 from perdure.stores.sqlite import retention
-from perdure.stores.sqlite.database import BUSY_MS, Database, translate
+from perdure.stores.sqlite.database import BUSY_MS, Database, make_folder, make_private, translate
 
 _decode = msgspec.msgpack.Decoder(list[tuple[str, int, bytes]]).decode
 
@@ -71,7 +71,7 @@ def restore(backup: Path, path: Path) -> tuple[JSON, Path | None]:
     if not backup.is_file():
         detail = f"There is no backup {backup}."
         raise Invalid(detail)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     partial = path.with_name(f"{path.name}.partial")
     try:
         with Database(path).locked():
@@ -146,6 +146,7 @@ def _copy(source: Path, target: Path) -> None:
     One step: with several, each commit in between would begin it anew.
     """
     target.unlink(missing_ok=True)
+    make_private(target)
     with (
         closing(apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READWRITE)) as reader,
         closing(apsw.Connection(str(target))) as writer,

@@ -14,7 +14,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,9 +64,10 @@ class Database:
             raise Unavailable(detail)
         self._lock()
         try:
+            make_private(self.path)
             self.writer = self._connect()
             self.reader = self._connect(read_only=True)
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             self._unlock()
             raise translate(error, f"open {self.path}") from error
         self._stop.clear()
@@ -266,13 +267,34 @@ def _checkpoint(connection: apsw.Connection) -> tuple[int, int, int]:
     return busy, frames, copied
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of a database; raises `Unavailable` with what is in the way."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        detail = f"Cannot use the folder {folder}: {error.strerror}. Choose another --data-dir."
+        raise Unavailable(detail, code="data_dir_unusable") from None
+
+
+def make_private(path: Path) -> None:
+    """Make a file that nobody else on the machine may read, unless it is there.
+
+    SQLite gives the same rights to what it puts beside it.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def translate(error: Exception, operation: str) -> Exception:
     """Turn SQLite's errors into ours; ours and bugs pass unchanged."""
+    if isinstance(error, OSError):
+        return Unavailable(f"Could not {operation}: {error.strerror}.", code="store_unavailable")
     if isinstance(error, PerdureError) or not isinstance(error, apsw.Error):
         return error
     if isinstance(error, apsw.FullError):
         return Unavailable(f"The disk is full (SQLite: {operation}).", code="disk_full")
-    return Unavailable(f"SQLite could not {operation}: {error}", code="store_unavailable")
+    why = "it is no SQLite database" if isinstance(error, apsw.NotADBError) else error
+    return Unavailable(f"SQLite could not {operation}: {why}", code="store_unavailable")
 
 
 def _exit(error: BaseException) -> None:

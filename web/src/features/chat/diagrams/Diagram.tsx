@@ -17,7 +17,7 @@ export default function Diagram({ source }: { source: string }) {
     <figure className={code.block} aria-label="Diagram">
       <figcaption className={code.head}>
         <span className={code.language}>mermaid</span>
-        <span>
+        <span className={styles.ways}>
           <Button tone="quiet" onClick={() => showSource(!asSource)}>
             {asSource ? "Diagram" : "Source"}
           </Button>

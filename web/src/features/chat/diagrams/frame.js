@@ -22,6 +22,35 @@ const RULES = {
   ],
 };
 
+/** The page's own colours, so that a drawing looks as if it belonged there. */
+const LIGHT = {
+  background: "#f4f2ed",
+  edgeLabelBackground: "#f4f2ed",
+  lineColor: "#5d5951",
+  noteBkgColor: "#f3e9d2",
+  noteBorderColor: "#8b867c",
+  noteTextColor: "#22201d",
+  primaryBorderColor: "#8b867c",
+  primaryColor: "#ffffff",
+  primaryTextColor: "#22201d",
+  secondaryColor: "#e1ece8",
+  tertiaryColor: "#fcfbf9",
+};
+const DARK = {
+  background: "#141312",
+  darkMode: true,
+  edgeLabelBackground: "#141312",
+  lineColor: "#b5b1a9",
+  noteBkgColor: "#38332a",
+  noteBorderColor: "#7d7870",
+  noteTextColor: "#ecebe8",
+  primaryBorderColor: "#7d7870",
+  primaryColor: "#2a2927",
+  primaryTextColor: "#ecebe8",
+  secondaryColor: "#27342f",
+  tertiaryColor: "#1b1a19",
+};
+
 let turn = Promise.resolve();
 
 addEventListener("message", ({ data, source }) => {
@@ -40,7 +69,11 @@ async function answer({ id, source, dark }) {
 
 /** Returns a picture that is well-formed by itself, and its size. */
 async function drawn(id, source, dark) {
-  globalThis.mermaid.initialize({ ...RULES, theme: dark ? "dark" : "neutral" });
+  globalThis.mermaid.initialize({
+    ...RULES,
+    theme: "base",
+    themeVariables: dark ? DARK : LIGHT,
+  });
   const { svg } = await globalThis.mermaid.render(`drawing-${id}`, source);
   const place = document.createElement("div");
   place.innerHTML = svg;

@@ -58,7 +58,8 @@ export class Follow {
     this.#following = true;
     const { box } = this;
     const left = box.scrollHeight - box.clientHeight - box.scrollTop;
-    if (how === "smooth" && left < SMOOTH_SCREENS_MAX * box.clientHeight) {
+    const near = left < SMOOTH_SCREENS_MAX * box.clientHeight;
+    if (how === "smooth" && near && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
       box.scrollTo({ top: box.scrollHeight, behavior: "smooth" });
     } else this.#pin();
     this.tell(false);
