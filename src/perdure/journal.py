@@ -25,8 +25,6 @@ log = logging.getLogger("perdure.journal")
 SPACING_S = 0.004
 """Least distance of two flushes: about the time in which a commit pays for itself."""
 SPACING_MAX_S = 0.06
-REST = 4
-"""How many times as long as the last commit took the next one waits: a slow disk gets fewer."""
 RETRY_S = 0.5
 GIVE_UP_S = 20.0
 """How long a run buffers while the store cannot write: less than a lease, so it stays ours."""
@@ -136,7 +134,9 @@ class Journal:
             if pause > 0:
                 await asyncio.sleep(pause)
             late = loop.time() - started
-            spacing = min(SPACING_MAX_S, max(SPACING_S, self._took_s * REST, late / 2))
+            spacing = min(
+                SPACING_MAX_S, max(SPACING_S, self._took_s * self._store.append_rest, late / 2)
+            )
 
     async def _flush(self) -> None:
         """Store the new events of all noted runs; wake their readers."""

@@ -30,7 +30,14 @@ class RequestStore(Protocol):
     Shared rules: a transition happens only along `model.TRANSITIONS`; terminal is final; events of
     a request are numbered 0, 1, 2 … without gaps in the transaction that writes them; what a method
     returned survives a crash of this process. The clock is the store's.
+
+    Attributes:
+        append_rest: for how many times as long as an `append` took the next one waits, so that more
+            answers share it: longer where the event loop stands still meanwhile.
+
     """
+
+    append_rest: float
 
     async def accept(self, new: NewRequest) -> Accepted:
         """Store chat, message, request and event 0; or return what the same key made before.

@@ -325,7 +325,7 @@ async def test_a_hand_over_stores_what_there_is_and_gives_the_request_back(offic
 
 
 async def test_a_store_whose_commits_cost_time_has_rests_between_them(tmp_path, monkeypatch):
-    """Guard: `REST`; else a slow disk would leave no time for anything but the journal.
+    """Guard: `append_rest`; else a slow disk would leave no time for anything but the journal.
 
     A ratio, however busy the machine: pauses against the flushes before them.
     """
@@ -350,7 +350,7 @@ async def test_a_store_whose_commits_cost_time_has_rests_between_them(tmp_path, 
     await store.close()
     rests = [later[0] - sooner[1] for sooner, later in itertools.pairwise(spans)]
     spent = [ended - begun for begun, ended in spans]
-    assert min(rests[1:]) >= 0.5 * (journal_module.REST - 1) * min(spent), (rests, spent)
+    assert min(rests[1:]) >= 0.5 * (store.append_rest - 1) * min(spent), (rests, spent)
 
 
 async def _has(found, count):

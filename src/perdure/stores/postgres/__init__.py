@@ -16,6 +16,8 @@ __all__ = ["Access", "PostgresStore", "look_at"]
 class PostgresStore(Retention, Outbox, Credentials, Watching):
     """`ports.Store` on PostgreSQL 15 or newer; any number of processes may open it at once."""
 
+    append_rest = 1.0
+
     def __init__(self, access: Access) -> None:
         super().__init__(Database(access))
         self.schema = 0

@@ -52,6 +52,8 @@ class RedisStore(Retention, Outbox, Credentials, Watching):
 
     """
 
+    append_rest = 1.0
+
     def __init__(self, access: Access, keeping: Keeping | None = None) -> None:
         super().__init__(Database(access), keeping or Keeping())
         self.layout = LAYOUT

@@ -30,6 +30,8 @@ class SqliteStore(Requests, Retention, Outbox, Credentials, Watching):
 
     """
 
+    append_rest = 4.0
+
     def __init__(self, path: Path, synchronous: str = "full") -> None:
         self.db = Database(path, synchronous)
         self.schema = 0
