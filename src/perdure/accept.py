@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Unpack
 
 import msgspec
 
@@ -21,6 +21,7 @@ from perdure.ports import (
     AcceptLimits,
     Agent,
     Bus,
+    ChatChanges,
     IfBusy,
     NewMessage,
     NewRequest,
@@ -208,27 +209,9 @@ class Acceptance:
         await self._bus.publish([Topic.chats(user_id)])
         return chat
 
-    async def update_chat(
-        self,
-        chat_id: str,
-        user_id: str,
-        *,
-        title: str | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
-        current_message_id: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Chat:
+    async def update_chat(self, chat_id: str, user_id: str, **changes: Unpack[ChatChanges]) -> Chat:
         """Rename, pin, archive a chat or switch its branch."""
-        chat = await self._store.update_chat(
-            chat_id,
-            user_id,
-            title=title,
-            pinned=pinned,
-            archived=archived,
-            current_message_id=current_message_id,
-            metadata=metadata,
-        )
+        chat = await self._store.update_chat(chat_id, user_id, **changes)
         await self._bus.publish([Topic.chats(user_id)])
         return chat
 

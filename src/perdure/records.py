@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypedDict
 
 import msgspec
 
@@ -106,6 +106,16 @@ class Claim(msgspec.Struct, frozen=True):
     request: Request
     events: Sequence[bytes]
     messages: Sequence[Message]
+
+
+class ChatChanges(TypedDict, total=False):
+    """What to change about a chat; what is absent stays as it is."""
+
+    title: str
+    pinned: bool
+    archived: bool
+    current_message_id: str
+    metadata: Mapping[str, str]
 
 
 class Append(msgspec.Struct, frozen=True):

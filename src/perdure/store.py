@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Unpack, runtime_checkable
 
 from perdure.credentials import Credentials
 from perdure.events import Closing
@@ -11,6 +11,7 @@ from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Statu
 from perdure.records import (
     Accepted,
     Append,
+    ChatChanges,
     Claim,
     Figures,
     NewMessage,
@@ -178,17 +179,7 @@ class ChatStore(Protocol):
     async def revision(self, user_id: str) -> int:
         """Return the newest revision of any of the person's chats (0 = none)."""
 
-    async def update_chat(
-        self,
-        chat_id: str,
-        user_id: str,
-        *,
-        title: str | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
-        current_message_id: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Chat:
+    async def update_chat(self, chat_id: str, user_id: str, **changes: Unpack[ChatChanges]) -> Chat:
         """Change what is given; raises `NotFound` also for a message of another chat."""
 
     async def mark_read(self, chat_id: str, user_id: str) -> Chat:

@@ -9,7 +9,7 @@ import msgspec
 
 from perdure.credentials import Credential
 from perdure.model import JSON, Chat, Failure, Feedback, Message, Request, Status, Usage, Webhook
-from perdure.records import Figures, Overview, Tally, WorkerLoad
+from perdure.records import ChatChanges, Figures, Overview, Tally, WorkerLoad
 from perdure.stores import refusals
 
 Row = Sequence[Any]
@@ -47,6 +47,14 @@ FEEDBACK = (
 def dump(value: object) -> str | None:
     """Encode a value as JSON text; None stays NULL."""
     return None if value is None else msgspec.json.encode(value).decode()
+
+
+def columns(changes: ChatChanges) -> dict[str, Any]:
+    """Return a chat's changes as values of its columns."""
+    values: dict[str, Any] = {**changes}
+    if "metadata" in values:
+        values["metadata"] = dump(values["metadata"])
+    return values
 
 
 def load(text: str | None) -> Any:

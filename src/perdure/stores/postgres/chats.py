@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Unpack
 
 from perdure.items import request_of
 from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
+from perdure.ports import ChatChanges
 from perdure.stores import cursors, refusals, rows, words
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.requests import Requests
@@ -104,37 +106,20 @@ class Chats(Requests):
         found = await self.db.look("SELECT revision FROM person WHERE user_id = $1", user_id)
         return int(found[0][0]) if found else 0
 
-    async def update_chat(
-        self,
-        chat_id: str,
-        user_id: str,
-        *,
-        title: str | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
-        current_message_id: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Chat:
+    async def update_chat(self, chat_id: str, user_id: str, **changes: Unpack[ChatChanges]) -> Chat:
+        current = changes.get("current_message_id")
+
         async def work(session: Session, _: Chat) -> bool:
-            if current_message_id is not None:
+            if current is not None:
                 found = await session.all(
-                    "SELECT 1 FROM message WHERE id = $1 AND chat_id = $2",
-                    current_message_id,
-                    chat_id,
+                    "SELECT 1 FROM message WHERE id = $1 AND chat_id = $2", current, chat_id
                 )
-                rows.required(found, "message", current_message_id)
-            await session.all(
-                "UPDATE chat SET title = coalesce($2, title), pinned = coalesce($3, pinned),"
-                " archived = coalesce($4, archived),"
-                " current_message_id = coalesce($5, current_message_id),"
-                " metadata = coalesce($6, metadata) WHERE id = $1",
-                chat_id,
-                title,
-                pinned,
-                archived,
-                current_message_id,
-                rows.dump(metadata),
-            )
+                rows.required(found, "message", current)
+            values = rows.columns(changes)
+            if not values:
+                return False
+            sets = ", ".join(f"{column} = ${place}" for place, column in enumerate(values, 2))
+            await session.all(f"UPDATE chat SET {sets} WHERE id = $1", chat_id, *values.values())
             return True
 
         return await self._change(chat_id, user_id, work)

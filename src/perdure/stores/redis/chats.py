@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Unpack
 
 import msgspec
 
 from perdure.errors import NotFound
 from perdure.events import Closing
 from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
+from perdure.ports import ChatChanges
 from perdure.stores import cursors, refusals, words
 from perdure.stores.redis import lists, outbox, tree, values
 from perdure.stores.redis.database import Draft
@@ -128,31 +130,14 @@ class Chats(Requests):
         (found,) = await self.db.look(("HGET", self.key("people"), values.plain(user_id)))
         return int(found or 0)
 
-    async def update_chat(
-        self,
-        chat_id: str,
-        user_id: str,
-        *,
-        title: str | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
-        current_message_id: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Chat:
-        given = {
-            "title": title,
-            "pinned": pinned,
-            "archived": archived,
-            "current_message_id": current_message_id,
-            "metadata": metadata,
-        }
+    async def update_chat(self, chat_id: str, user_id: str, **changes: Unpack[ChatChanges]) -> Chat:
+        current = changes.get("current_message_id")
 
         async def work(draft: Draft, chat: Fields) -> bool:
-            if current_message_id is not None:
-                (home,) = await draft.read(("HGET", self.key("homes"), current_message_id))
+            if current is not None:
+                (home,) = await draft.read(("HGET", self.key("homes"), current))
                 if home is None or home.decode() != chat_id:
-                    raise refusals.unknown("message", current_message_id)
-            changes = {name: value for name, value in given.items() if value is not None}
+                    raise refusals.unknown("message", current)
             lists.put(draft, chat, **changes)
             return True
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Unpack
 
 from perdure.items import request_of
 from perdure.model import JSON, Chat, Feedback, Message, Request, Status, new_id
+from perdure.ports import ChatChanges
 from perdure.stores import cursors, refusals, rows
 from perdure.stores.sqlite.transitions import Transitions
 
@@ -98,37 +100,18 @@ class Chats(Transitions):
         found = self.db.look("SELECT revision FROM person WHERE user_id = ?", user_id)
         return int(found[0][0]) if found else 0
 
-    async def update_chat(
-        self,
-        chat_id: str,
-        user_id: str,
-        *,
-        title: str | None = None,
-        pinned: bool | None = None,
-        archived: bool | None = None,
-        current_message_id: str | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Chat:
-        changes = {
-            "title": title,
-            "pinned": pinned,
-            "archived": archived,
-            "current_message_id": current_message_id,
-            "metadata": rows.dump(metadata),
-        }
+    async def update_chat(self, chat_id: str, user_id: str, **changes: Unpack[ChatChanges]) -> Chat:
+        current = changes.get("current_message_id")
 
         def work() -> Chat:
             self._chat(chat_id, user_id)
-            if current_message_id is not None:
+            if current is not None:
                 found = self.db.all(
-                    "SELECT id FROM message WHERE id = ? AND chat_id = ?",
-                    current_message_id,
-                    chat_id,
+                    "SELECT id FROM message WHERE id = ? AND chat_id = ?", current, chat_id
                 )
-                rows.required(found, "message", current_message_id)
-            for column, value in changes.items():
-                if value is not None:
-                    self.db.all(f"UPDATE chat SET {column} = ? WHERE id = ?", value, chat_id)
+                rows.required(found, "message", current)
+            for column, value in rows.columns(changes).items():
+                self.db.all(f"UPDATE chat SET {column} = ? WHERE id = ?", value, chat_id)
             self._chat_changed(chat_id, user_id)
             return self._chat(chat_id, user_id)
 
