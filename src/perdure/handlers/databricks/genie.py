@@ -18,14 +18,11 @@ from perdure.errors import UpstreamError
 from perdure.handlers import failures
 from perdure.handlers.databricks.credentials import Credentials
 from perdure.handlers.databricks.workspace import Workspace, sign_in_again
-from perdure.http import HttpError
 from perdure.model import JSON
 from perdure.ports import Call
 from perdure.talk import text_in
 from perdure.user_tokens import UserToken
 
-OK, NOT_FOUND = 200, 404
-ANSWER_BYTES_MAX = 16 * 1024 * 1024
 ROWS_MAX = 100
 POLL_MAX_S = 5.0
 ENDED = frozenset({"COMPLETED", "QUERY_RESULT_EXPIRED"})
@@ -109,21 +106,9 @@ class GenieHandler:
     async def _call(
         self, method: str, path: str, token: UserToken | None, body: bytes | None = None
     ) -> JSON:
-        try:
-            async with self._workspace.open(
-                method, self._path + path, token=token, body=body
-            ) as answered:
-                if answered.response.status == NOT_FOUND and method == "GET":
-                    detail = "Genie does not know its own answer any more."
-                    raise UpstreamError(detail, code="upstream_forgot")
-                if answered.response.status != OK:
-                    raise await answered.refused()
-                found = await answered.response.read_json(ANSWER_BYTES_MAX)
-        except HttpError as error:
-            raise failures.unreachable(error) from None
-        if not isinstance(found, dict):
-            raise failures.garbage("an answer that is no object.")
-        return found
+        return await self._workspace.look(
+            "Genie", method, self._path + path, token=token, body=body
+        )
 
 
 class Answer:

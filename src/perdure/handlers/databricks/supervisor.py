@@ -23,14 +23,11 @@ from perdure.handlers.databricks.asking import OURS
 from perdure.handlers.databricks.credentials import Credentials
 from perdure.handlers.databricks.traces import trace_in
 from perdure.handlers.databricks.workspace import Workspace
-from perdure.http import HttpError
 from perdure.model import JSON
 from perdure.ports import Call
 from perdure.talk import text_in
 
 PATH = "/ai-gateway/mlflow/v1/responses"
-OK, NOT_FOUND = 200, 404
-ANSWER_BYTES_MAX = 16 * 1024 * 1024
 POLL_MAX_S = 5.0
 RUNNING = frozenset({"queued", "in_progress"})
 UNFINISHED = frozenset({*RUNNING, "incomplete"})
@@ -92,19 +89,7 @@ class SupervisorHandler:
         return msgspec.json.encode(asked | {"background": True, "stream": False})
 
     async def _call(self, method: str, path: str, body: bytes | None = None) -> JSON:
-        try:
-            async with self._workspace.open(method, path, body=body) as answered:
-                if answered.response.status == NOT_FOUND and method == "GET":
-                    detail = "The Supervisor API does not know its own answer any more."
-                    raise UpstreamError(detail, code="upstream_forgot")
-                if answered.response.status != OK:
-                    raise await answered.refused()
-                found = await answered.response.read_json(ANSWER_BYTES_MAX)
-        except HttpError as error:
-            raise failures.unreachable(error) from None
-        if not isinstance(found, dict):
-            raise failures.garbage("an answer that is no object.")
-        return found
+        return await self._workspace.look("The Supervisor API", method, path, body=body)
 
 
 class Answer:

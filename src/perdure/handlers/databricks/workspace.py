@@ -10,10 +10,12 @@ import msgspec
 from perdure.errors import UpstreamError
 from perdure.handlers import failures
 from perdure.handlers.databricks.credentials import Credentials, Signed
-from perdure.http import HttpClient, Response
+from perdure.http import HttpClient, HttpError, Response
+from perdure.model import JSON
 from perdure.user_tokens import AUTH_REQUIRED, UserToken
 
-UNAUTHORIZED = 401
+OK, UNAUTHORIZED, NOT_FOUND = 200, 401, 404
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
 BUSY = frozenset({429, 503})
 RETRY_AFTER_S = 1.0
 """What Databricks' own clients wait when a busy server does not say how long."""
@@ -71,6 +73,33 @@ class Workspace:
             if token is not None:
                 raise sign_in_again("Databricks does not take your sign-in any more")
             self._credentials.refused(signed)
+
+    async def look(
+        self,
+        who: str,
+        method: str,
+        path: str,
+        *,
+        token: UserToken | None = None,
+        body: bytes | None = None,
+    ) -> JSON:
+        """Send a request to `who` and return the object that it answers with.
+
+        Raises `UpstreamError`: `upstream_forgot` where a GET finds nothing.
+        """
+        try:
+            async with self.open(method, path, token=token, body=body) as answered:
+                if answered.response.status == NOT_FOUND and method == "GET":
+                    detail = f"{who} does not know its own answer any more."
+                    raise UpstreamError(detail, code="upstream_forgot")
+                if answered.response.status != OK:
+                    raise await answered.refused()
+                found = await answered.response.read_json(ANSWER_BYTES_MAX)
+        except HttpError as error:
+            raise failures.unreachable(error) from None
+        if not isinstance(found, dict):
+            raise failures.garbage("an answer that is no object.")
+        return found
 
     async def close(self) -> None:
         """Close the connections."""
