@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -44,6 +45,16 @@ class Nginx(Process):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    async def forgets(self, port: int) -> None:
+        """Wait until no connection to a server that is gone is kept for the next question."""
+
+        async def closed() -> bool:
+            mine = [process, *process.children()]
+            return not any(port in line.raddr for one in mine for line in one.net_connections())
+
+        process = psutil.Process(self.pid)
+        await eventually(closed, within_s=10, what=f"no connection to {port} is left")
 
     def tested(self) -> tuple[int, str]:
         """Return what nginx says of its configuration."""
@@ -185,6 +196,7 @@ async def test_readers_go_on_when_the_process_behind_their_stream_is_killed(worl
 async def test_questions_are_answered_while_one_process_is_away(world):
     """Guard: `proxy_next_upstream` and `max_fails`; POSTs that were never sent may go elsewhere."""
     await world.servers[1].kill9()
+    await world.nginx.forgets(world.servers[1].port)
     try:
         async with httpx.AsyncClient(base_url=world.nginx.url, trust_env=False) as http:
             for n in range(6):
