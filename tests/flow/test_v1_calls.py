@@ -79,16 +79,14 @@ async def test_a_retry_that_reaches_another_server_is_joined_as_well(tmp_path, k
             await stack.enter_async_context(serving(tmp_path / name, store_url=url))
             for name in ("first", "second")
         ]
-        patience_s = 0.5 if end == "left" else 20
-        asked = first.http.post("/v1/responses", json=body, timeout=patience_s)
-        call = asyncio.create_task(asked)
+        call = asyncio.create_task(first.http.post("/v1/responses", json=body, timeout=20))
+        await eventually(lambda: requests(first, "local"), within_s=10, what="it runs")
         if end == "drained":
-            await eventually(lambda: requests(first, "local"), within_s=10, what="it runs")
             first.core.tails.drain()
             assert (await call).status_code == 503
         else:
-            with pytest.raises(httpx.ReadTimeout):
-                await call
+            call.cancel()
+            await asyncio.wait([call])
             await eventually(lambda: noted(first, body), within_s=10, what="it was noted")
         first.steered.say("at last")
         first.steered.end()
