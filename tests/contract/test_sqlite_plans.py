@@ -17,7 +17,7 @@ from perdure.stores.sqlite import SqliteStore
 from tests.contract.stores import READ_BYTES, RUN, SqliteHarness, question, take
 
 GROWING = "request|message|chat|segment|webhook|idempotency|input|feedback"
-BOUNDED = "request_waiting|request_active|request_active_chat|webhook_due|segment_part"
+BOUNDED = "request_waiting|request_active|request_active_chat|webhook_due"
 """Indexes whose size is that of the work in hand."""
 
 SCAN = re.compile(rf"SCAN ({GROWING}|[a-z])\b(?! (VIRTUAL|USING (COVERING )?INDEX ({BOUNDED})))")

@@ -28,9 +28,9 @@ CHAT = (
     "id, user_id, agent_id, title, created_at, updated_at, revision, pinned, archived,"
     " deleted_at IS NOT NULL, current_message_id, unread, last_status,"
     " (SELECT id FROM request r WHERE r.chat_id = chat.id AND r.status = 'streaming'"
-    " AND r.status IN ('queued', 'streaming') LIMIT 1),"
+    f" AND r.{UNFINISHED} LIMIT 1),"
     " (SELECT count(*) FROM request r WHERE r.chat_id = chat.id AND r.status = 'queued'"
-    " AND r.status IN ('queued', 'streaming')),"
+    f" AND r.{UNFINISHED}),"
     " metadata, client_id"
 )
 WEBHOOK = (

@@ -9,7 +9,8 @@ from perdure.ports import Accepted, NewMessage, NewRequest
 from perdure.stores import refusals, rows
 from perdure.stores.postgres import admission, messages
 from perdure.stores.postgres.database import NOW, Session
-from perdure.stores.postgres.transitions import LOCK_CHAT, UNFINISHED
+from perdure.stores.postgres.transitions import LOCK_CHAT
+from perdure.stores.rows import UNFINISHED
 
 LOCK_NAME = (
     "SELECT pg_advisory_xact_lock(hashtext('perdure.chat-name'), hashtext($1 || chr(10) || $2))"

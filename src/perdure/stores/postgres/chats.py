@@ -11,7 +11,8 @@ from perdure.ports import ChatChanges
 from perdure.stores import cursors, refusals, rows, words
 from perdure.stores.postgres.database import NOW, Session
 from perdure.stores.postgres.requests import Requests
-from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT, UNFINISHED
+from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT
+from perdure.stores.rows import UNFINISHED
 
 CHAT = f"SELECT {rows.CHAT} FROM chat WHERE id = $1 AND user_id = $2 AND deleted_at IS NULL"
 LIST = f"""

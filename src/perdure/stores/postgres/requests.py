@@ -360,7 +360,6 @@ class Requests(Appending):
 
     async def counts(self) -> dict[str, int]:
         found = await self.db.look(
-            "SELECT status, count(*) FROM request WHERE status IN ('queued', 'streaming')"
-            " GROUP BY status",
+            f"SELECT status, count(*) FROM request WHERE {rows.UNFINISHED} GROUP BY status",
         )
         return {"queued": 0, "streaming": 0} | dict(map(tuple, found))

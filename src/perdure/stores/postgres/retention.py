@@ -9,7 +9,8 @@ from perdure.model import JSON
 from perdure.stores.keeping import ROWS_PER_STEP, SESSION_S, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
 from perdure.stores.postgres.branches import Branches
 from perdure.stores.postgres.database import NOW, Session
-from perdure.stores.postgres.transitions import LOCK_CHAT, UNFINISHED
+from perdure.stores.postgres.transitions import LOCK_CHAT
+from perdure.stores.rows import UNFINISHED
 
 BEFORE = f"{NOW} - $1::double precision"
 # Several processes prune at once: each takes rows that no other holds.

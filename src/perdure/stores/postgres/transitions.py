@@ -58,7 +58,6 @@ INSERT INTO tally AS t (agent_id, status, code, shard, count) VALUES ($1, $2, $3
 """
 SHARDS = 16
 """Ends in different processes seldom wait for each other's row; it is locked last and briefly."""
-UNFINISHED = "status IN ('queued', 'streaming')"
 CONVERSATION = (
     "WITH RECURSIVE line (id, depth) AS (SELECT $1::text, 0 UNION ALL"
     " SELECT m.parent_id, depth + 1 FROM message m JOIN line ON m.id = line.id"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from perdure.ports import Figures, Overview
 from perdure.stores import rows
 from perdure.stores.postgres.database import NOW, Session
-from perdure.stores.postgres.transitions import UNFINISHED, Transitions
+from perdure.stores.postgres.transitions import Transitions
+from perdure.stores.rows import UNFINISHED
 
 LIVE = (
     "SELECT status = 'streaming', dispatched_at IS NOT NULL, count(*), min(created_at),"

@@ -75,7 +75,7 @@ class AcceptWork:
     def waiting(self) -> list[str]:
         """Return the chat's unfinished requests, oldest first; raise when the caller wants none."""
         found = self._db.all(
-            "SELECT id FROM request WHERE chat_id = ? AND status IN ('queued', 'streaming')"
+            f"SELECT id FROM request WHERE chat_id = ? AND {rows.UNFINISHED}"
             " ORDER BY created_at, id",
             self._new.chat_id,
         )
@@ -138,7 +138,7 @@ class AcceptWork:
 
     def _chat_is_busy(self) -> bool:
         """Tell whether anything has to end before the new request may start."""
-        before = "chat_id = ? AND status IN ('queued', 'streaming')"
+        before = f"chat_id = ? AND {rows.UNFINISHED}"
         if self._new.follows is None:
             return self._count(before, self._new.chat_id) > 0
         return self._count(f"{before} AND id = ?", self._new.chat_id, self._new.follows) > 0

@@ -63,7 +63,7 @@ class Admission(Ranking):
             " AND dispatched_at IS NULL AND (not_before IS NULL OR not_before <= ?)"
             " AND NOT EXISTS (SELECT 1 FROM request e WHERE e.chat_id = r.chat_id AND e.id <> r.id"
             " AND (r.follows IS NULL OR e.id = r.follows)"
-            " AND e.status IN ('queued', 'streaming')"
+            f" AND e.{rows.UNFINISHED}"
             " AND (e.status = 'streaming' OR (e.created_at, e.id) < (r.created_at, r.id)))"
             " ORDER BY created_at, id",
             (user_id, self._now),

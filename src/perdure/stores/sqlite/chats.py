@@ -273,7 +273,7 @@ class Chats(Transitions):
 
     def _stop_all(self, chat_id: str) -> list[str]:
         found = self.db.all(
-            "SELECT id FROM request WHERE chat_id = ? AND status IN ('queued', 'streaming')",
+            f"SELECT id FROM request WHERE chat_id = ? AND {rows.UNFINISHED}",
             chat_id,
         )
         for (request_id,) in found:

@@ -354,7 +354,6 @@ class Requests(Transitions):
 
     async def counts(self) -> dict[str, int]:
         found = self.db.look(
-            "SELECT status, count(*) FROM request WHERE status IN ('queued', 'streaming')"
-            " GROUP BY status",
+            f"SELECT status, count(*) FROM request WHERE {rows.UNFINISHED} GROUP BY status",
         )
         return {"queued": 0, "streaming": 0} | dict(found)

@@ -8,6 +8,7 @@ from typing import Any
 
 from perdure.model import JSON
 from perdure.stores.keeping import ROWS_PER_STEP, SESSION_S, TOMBSTONE_S, TRANSIENT_S, WEBHOOK_S
+from perdure.stores.rows import UNFINISHED
 from perdure.stores.sqlite.branches import Branches
 
 OLD_EVENTS = "SELECT id FROM request WHERE completed_at < ? AND events_pruned = 0"
@@ -16,7 +17,7 @@ OLD_TRANSIENT = "SELECT id FROM request WHERE transient = 1 AND completed_at < ?
 OLD_WEBHOOKS = "SELECT id FROM webhook WHERE created_at < ? AND due_at IS NULL"
 OLD_CHATS = (
     "SELECT id FROM chat WHERE updated_at < ? AND deleted_at IS NULL AND NOT EXISTS"
-    " (SELECT 1 FROM request r WHERE r.chat_id = chat.id AND r.status IN ('queued', 'streaming'))"
+    f" (SELECT 1 FROM request r WHERE r.chat_id = chat.id AND r.{UNFINISHED})"
 )
 OVER = "SELECT id FROM credential WHERE kind = 'session' AND expires_at < ?"
 TOMBSTONES = "SELECT id FROM chat WHERE deleted_at < ?"

@@ -44,7 +44,7 @@ class Transitions:
         row = self.db.one(
             "UPDATE request SET status = ?, claim_id = NULL, lease_until = NULL, completed_at = ?,"
             " error = ?, usage = ?, output = ?, incomplete_reason = ?, dispatched_at = NULL"
-            " WHERE id = ? AND status IN ('queued', 'streaming')"
+            f" WHERE id = ? AND {rows.UNFINISHED}"
             " RETURNING chat_id, user_id, message_id, notify, agent_id",
             closing.status,
             time.time(),

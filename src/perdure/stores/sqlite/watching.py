@@ -15,7 +15,7 @@ class Watching(Transitions):
     async def figures(self) -> Figures:
         live = self.db.look(
             "SELECT status = 'streaming', dispatched_at IS NOT NULL, count(*), min(created_at),"
-            " min(dispatched_at) FROM request WHERE status IN ('queued', 'streaming') GROUP BY 1, 2"
+            f" min(dispatched_at) FROM request WHERE {rows.UNFINISHED} GROUP BY 1, 2"
         )
         webhooks = self.db.look(
             "SELECT count(*), min(created_at) FROM webhook WHERE due_at IS NOT NULL"
