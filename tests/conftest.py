@@ -22,6 +22,8 @@ from tests import databases, early, valkeys
 # Every process a test starts inherits it, however it detaches: so the survivors are found.
 SESSION_MARK = "TESTS_SESSION_ID"
 LEFTOVER_GRACE_S = 5
+LEFTOVERS = 70
+"""Exit code of a run whose tests left processes behind."""
 
 Reporting = Generator[None, pytest.TestReport, pytest.TestReport]
 
@@ -104,7 +106,9 @@ def no_process_is_left_behind() -> Iterator[None]:
     names = [f"{process.pid} {' '.join(process.cmdline())}" for process in left]
     for process in left:
         process.kill()
-    assert not names, f"processes left behind (now killed): {names}"
+    if names:
+        # Nobody's fault in particular, so no second trial of a test can undo it.
+        pytest.exit(f"processes left behind (now killed): {names}", LEFTOVERS)
 
 
 def started_processes() -> list[psutil.Process]:
