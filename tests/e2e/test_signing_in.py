@@ -182,7 +182,7 @@ async def test_one_makes_sees_and_revokes_a_token_of_ones_own(company, tab):
         assert (await program.get("/api/me")).status_code == 200
         await tab.clicks("Revoke a script")
         assert await violations_in_both_themes(tab) == []
-        await tab.clicks("Revoke a script now")
+        await tab.clicks("Revoke now: a script")
         await expect(dialog.get_by_text("You have none.")).to_be_visible()
         assert (await program.get("/api/me")).status_code == 401
 

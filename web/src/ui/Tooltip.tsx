@@ -29,29 +29,37 @@ export function Tooltips() {
 function watch(show: (of: HTMLElement | null) => void): () => void {
   const off = new AbortController();
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let over: HTMLElement | null = null;
-  let left_at = Number.NEGATIVE_INFINITY;
-  const turnTo = (control: HTMLElement | null, delay_ms: number) => {
-    if (control === over) return;
+  let shown = false;
+  let hidden_at = Number.NEGATIVE_INFINITY;
+  // A control that was pressed stays under the pointer, and is not named again for it.
+  let pointed: HTMLElement | null = null;
+  const hide = () => {
     clearTimeout(timer);
-    if (over) left_at = performance.now();
-    over = control;
+    if (shown) hidden_at = performance.now();
+    shown = false;
     show(null);
-    if (control) timer = setTimeout(() => control.isConnected && show(control), delay_ms);
   };
-  const soon = () => (performance.now() - left_at < AGAIN_MS ? 0 : DELAY_MS);
+  const name = (control: HTMLElement | null, delay_ms: number) => {
+    hide();
+    if (!control) return;
+    timer = setTimeout(() => {
+      shown = control.isConnected;
+      show(shown ? control : null);
+    }, delay_ms);
+  };
   const on = (kind: string, hear: (event: Event) => void) =>
     document.addEventListener(kind, hear, { signal: off.signal, passive: true });
   on("pointerover", (event) => {
-    if ((event as PointerEvent).pointerType !== "touch") turnTo(named(event.target), soon());
+    const control = named(event.target);
+    if ((event as PointerEvent).pointerType === "touch" || control === pointed) return;
+    pointed = control;
+    name(control, performance.now() - hidden_at < AGAIN_MS ? 0 : DELAY_MS);
   });
   on("focusin", ({ target }) => {
     const control = named(target);
-    if (control?.matches(":focus-visible")) turnTo(control, 0);
+    if (control?.matches(":focus-visible")) name(control, 0);
   });
-  for (const kind of ["focusout", "pointerdown", "keydown"]) {
-    on(kind, () => turnTo(null, 0));
-  }
+  for (const kind of ["focusout", "pointerdown", "keydown"]) on(kind, hide);
   return () => off.abort();
 }
 
