@@ -38,8 +38,9 @@ def told(stream: JSON, own: tuple[str, ...], *, resets: bool) -> list[JSON]:
 
 def kept(stream: JSON, own: tuple[str, ...]) -> list[JSON]:
     """Return the parts that the page is given when it is loaded again."""
-    named = {"id": "msg_1", "chat_id": "chat_1", "parent_id": None, "role": "assistant"}
-    message = Message(**named, text="", created_at=0)
+    message = Message(
+        id="msg_1", chat_id="chat_1", parent_id=None, role="assistant", text="", created_at=0
+    )
     return list(ui_message([message], {"msg_1": Said(stream["output"], own)})["parts"])
 
 
