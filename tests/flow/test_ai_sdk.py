@@ -352,11 +352,21 @@ async def test_a_tool_that_failed_is_told_to_the_agent_and_shown_as_failed(serve
     }
 
 
-async def test_two_tabs_that_give_an_output_get_one_answer(served):
+async def test_two_tabs_that_give_an_output_get_one_answer(served, monkeypatch):
     """Guard: the key of `_go_on`; the tool's output is the question, and it is asked once."""
     page = Page(served, "tool-twice")
     waiting = await page.begin()
-    told = await asyncio.gather(*(page.give(waiting, output=city) for city in ("Bonn", "Rome")))
+    store, both = served.core.store, asyncio.Barrier(2)
+    read = store.messages
+
+    async def messages(chat_id: str, user_id: str) -> Any:
+        tree = await read(chat_id, user_id)
+        await both.wait()  # neither has seen what the other one gives
+        return tree
+
+    with monkeypatch.context() as changed:
+        changed.setattr(store, "messages", messages)
+        told = await asyncio.gather(*(page.give(waiting, output=city) for city in ("Bonn", "Rome")))
     assert told[0] == told[1]
 
 
