@@ -148,6 +148,17 @@ def cookie_of_removed(response):
     return 'perdure_session=""; HttpOnly; Max-Age=0' in response.headers["set-cookie"]
 
 
+async def test_a_session_is_no_token_and_a_token_no_session(server):
+    """Guard: the look at `kind` in the keyring; a cookie would else work as an API key for ever."""
+    _, secret = await token_of(server)
+    session = await signed_in(server, secret)
+    assert (await me(server, secret)).json()["code"] == "session_over"
+    server.http.cookies.clear()
+    told = await server.http.get("/api/me", headers={"Authorization": f"Bearer {session}"})
+    assert (told.status_code, told.json()["code"]) == (401, "invalid_token")
+    assert (await server.http.post("/api/session", json={"token": session})).status_code == 401
+
+
 async def test_off_loopback_the_cookie_needs_tls_and_belongs_to_the_host(server):
     _, secret = await token_of(server)
     response = await server.http.post(

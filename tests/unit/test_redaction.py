@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from perdure.cli import checking
-from perdure.logs import TextLines
+from perdure.logs import JsonLines, TextLines
 from perdure.redaction import redacted
 from perdure.settings import Settings, Webhooks
 
@@ -49,11 +49,12 @@ def test_other_words_are_left_alone(text):
     assert redacted(text) == text
 
 
-def test_log_entries_and_tracebacks_show_no_secret():
-    """Guard: the formatter that the server and the worker log with."""
+@pytest.mark.parametrize("formatter", [TextLines("%(message)s"), JsonLines()])
+def test_log_entries_and_tracebacks_show_no_secret(formatter):
+    """Guard: both formatters that the server and the worker log with."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(TextLines("%(message)s"))
+    handler.setFormatter(formatter)
     log = logging.getLogger("test.redaction")
     log.addHandler(handler)
     try:
