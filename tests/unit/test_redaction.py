@@ -69,12 +69,13 @@ def test_log_entries_and_tracebacks_show_no_secret(formatter):
 
 
 def test_check_shows_no_setting_that_is_a_secret(tmp_path, monkeypatch, capsys):
-    """Guard: `repr=False` on the setting."""
+    """Guard: `repr=False` on the setting; `without_secrets` in addresses."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "perdure.toml"
     file.write_text(
         'port = 0\n[auth.oidc]\nclient_secret = "hunter2"\n'
         '[webhooks]\nurl = "https://a.example"\nsecret = "whsec_aHVudGVyMg=="\n'
+        '[limits]\nrates_url = "redis://:hunter2@127.0.0.1:9/0"\n'
     )
     assert checking.check(file, tmp_path, as_json=False) == 0
     told = capsys.readouterr().out
