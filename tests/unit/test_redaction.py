@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from perdure.cli import checking
+from perdure.handlers import failures
 from perdure.logs import JsonLines, TextLines
 from perdure.redaction import redacted
 from perdure.settings import Settings, Webhooks
@@ -66,6 +67,12 @@ def test_log_entries_and_tracebacks_show_no_secret(formatter):
     assert "Traceback" in written.getvalue()
     assert "hunter2" not in written.getvalue()
     assert TOKEN not in written.getvalue()
+
+
+def test_what_an_upstream_says_shows_neither_its_key_nor_another_one():
+    """Guard: both looks of `failures.clean`: for the agent's own key, and for what is like one."""
+    said = "the key our-own of\nann\x1b is not sk-proj-abcdef123456"
+    assert failures.clean(said, "our-own") == "the key … of ann is not …"
 
 
 def test_check_shows_no_setting_that_is_a_secret(tmp_path, monkeypatch, capsys):
