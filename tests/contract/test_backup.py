@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import closing
+from typing import Any
 
 import apsw
 import pytest
@@ -87,8 +88,10 @@ async def test_a_damage_that_no_question_meets_is_found_too(store, tmp_path):
     backup.back_up(store.db.path, target)
     with closing(apsw.Connection(str(target))) as copy:
         wanted = "SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'webhook'"
-        ((page,), *_) = copy.execute(wanted).fetchall()
-        ((size,),) = copy.execute("PRAGMA page_size").fetchall()
+        found: Any = copy.execute(wanted).fetchall()
+        page = found[0][0]
+        found = copy.execute("PRAGMA page_size").fetchall()
+        size = found[0][0]
     with target.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(bytes(size))

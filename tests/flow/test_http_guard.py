@@ -70,6 +70,9 @@ def test_configured_hosts_are_answered_and_behind_a_login_any():
         ({"host": "in:1", "origin": "https://a", "x-forwarded-host": "a, in"}, True),
         ({"host": "a:1", "origin": "http://dev:5173", "sec-fetch-site": "same-origin"}, True),
         ({"host": "a:1", "origin": "http://b", "sec-fetch-site": "cross-site"}, False),
+        ({"host": "a:1", "sec-fetch-site": "cross-site"}, False),
+        ({"host": "a:1", "sec-fetch-site": "same-site"}, False),
+        ({"host": "a:1", "sec-fetch-site": "none"}, True),
     ],
 )
 def test_only_our_own_pages_may_act(headers, allowed):
@@ -158,6 +161,10 @@ async def test_every_answer_has_an_id_and_the_security_headers(server):
     for path in ("/api/chats", "/nowhere", "/", "/docs"):
         headers = (await server.http.get(path)).headers
         assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        for name in ("referrer-policy", "cross-origin-opener-policy"):
+            assert headers[name] == "same-origin"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert len(headers["x-request-id"]) == 16
     named = await server.http.get("/healthz", headers={"X-Request-Id": "proxy-42"})

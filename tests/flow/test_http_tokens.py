@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from perdure import credentials, keyring, rates
+from perdure.errors import NotFound
 from perdure.routers import identity
 from perdure.settings import Auth
 from tests.flow.serving import Served, serving
@@ -135,8 +136,8 @@ async def test_a_token_reaches_as_far_as_its_scopes(server):
 
 
 async def test_a_browser_signs_in_with_a_token_and_out_again(server):
-    _, secret = await token_of(server)
-    for guessed in (secret[:-1], credentials.new_secret(credentials.id_in(secret))):
+    token, secret = await token_of(server)
+    for guessed in (secret[:-1], credentials.new_secret(token.id)):
         wrong = await server.http.post("/api/session", json={"token": guessed})
         assert (wrong.status_code, wrong.json()["code"]) == (401, "invalid_token")
     response = await server.http.post("/api/session", json={"token": secret})
@@ -166,6 +167,8 @@ async def test_a_session_is_no_token_and_a_token_no_session(server):
     told = await server.http.get("/api/me", headers={"Authorization": f"Bearer {session}"})
     assert (told.status_code, told.json()["code"]) == (401, "invalid_token")
     assert (await server.http.post("/api/session", json={"token": session})).status_code == 401
+    with pytest.raises(NotFound):
+        await keyring.revoke_token(server.core.store, session[8 : 8 + len("ses_") + 24])
 
 
 async def test_off_loopback_the_cookie_needs_tls_and_belongs_to_the_host(server):

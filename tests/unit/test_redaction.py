@@ -76,19 +76,20 @@ def test_what_an_upstream_says_shows_neither_its_key_nor_another_one():
 
 
 def test_check_shows_no_setting_that_is_a_secret(tmp_path, monkeypatch, capsys):
-    """Guard: `repr=False` on the setting; `without_secrets` in addresses."""
+    """Guard: `repr=False` on the setting; `without_secrets` in addresses; headers are keys."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "perdure.toml"
     file.write_text(
         'port = 0\n[auth.oidc]\nclient_secret = "hunter2"\n'
         '[webhooks]\nurl = "https://a.example"\nsecret = "whsec_aHVudGVyMg=="\n'
         '[limits]\nrates_url = "redis://:hunter2@127.0.0.1:9/0"\n'
+        '[agents.a]\nhandler = "guide"\nheaders = { x-api-key = "hunter2" }\n'
     )
     assert checking.check(file, tmp_path, as_json=False) == 0
     told = capsys.readouterr().out
     assert "hunter2" not in told
     assert "aHVudGVyMg" not in told
-    assert told.count("(hidden)") == 2
+    assert told.count("(hidden)") == 3
 
 
 def test_settings_do_not_show_their_secrets():
