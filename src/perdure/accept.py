@@ -33,9 +33,6 @@ from perdure.traces import Traces
 from perdure.user_tokens import UserToken, UserTokens, acts
 
 POSITIONS_AGE_S = 1.0
-UNENDED = (Status.QUEUED, Status.STREAMING)
-TRACED_MAX = 500
-"""Of how many requests in each state the end is told when they are removed together."""
 
 
 class Question(msgspec.Struct, kw_only=True):
@@ -193,7 +190,7 @@ class Acceptance:
         before = [await self._store.request(request_id, user_id)] if self.traces.wanted else []
         await self._store.delete_request(request_id, user_id)
         await self._stopped([request_id], user_id)
-        self._tell_of_ends([request_id], before)
+        self._tell_of_ends(before)
 
     async def create_chat(
         self,
@@ -223,10 +220,7 @@ class Acceptance:
 
     async def delete_chat(self, chat_id: str, user_id: str) -> None:
         """Stop what runs in a chat and remove it."""
-        before = await self._unended(user_id, chat_id)
-        stopped = await self._store.delete_chat(chat_id, user_id)
-        await self._stopped(stopped, user_id)
-        self._tell_of_ends(stopped, before)
+        await self._removed(await self._store.delete_chat(chat_id, user_id), user_id)
 
     async def edit_message(self, message_id: str, user_id: str, text: str) -> Message:
         """Change a question that still waits."""
@@ -237,10 +231,7 @@ class Acceptance:
 
     async def remove_message(self, message_id: str, user_id: str) -> None:
         """Withdraw a question that still waits."""
-        before = await self._unended(user_id)
-        stopped = [await self._store.remove_message(message_id, user_id)]
-        await self._stopped(stopped, user_id)
-        self._tell_of_ends(stopped, before)
+        await self._removed([await self._store.remove_message(message_id, user_id)], user_id)
 
     async def position(self, request: Request) -> int | None:
         """Return a waiting request's place in the queue (1 = next), at most a second old."""
@@ -294,20 +285,15 @@ class Acceptance:
         if request_ids:
             self._dispatch.ring()
 
-    async def _unended(self, user_id: str, chat_id: str | None = None) -> list[Request]:
-        """Return what of a person has not ended, newest first, if anybody wants to know of ends."""
-        found: list[Request] = []
-        for status in UNENDED if self.traces.wanted else ():
-            page, _ = await self._store.requests(
-                user_id, status=status, chat_id=chat_id, limit=TRACED_MAX
-            )
-            found += page
-        return found
+    async def _removed(self, before: Sequence[Request], user_id: str) -> None:
+        """Tell everybody of requests that ended by being removed."""
+        await self._stopped([request.id for request in before], user_id)
+        self._tell_of_ends(before)
 
-    def _tell_of_ends(self, removed: Sequence[str], before: Sequence[Request]) -> None:
-        """Tell of requests that ended by being removed: nothing of them is left to be read."""
+    def _tell_of_ends(self, before: Sequence[Request]) -> None:
+        """Trace the ends of removed requests: nothing of them is left to be read."""
         for request in before:
-            if request.id in removed and not request.status.terminal:
+            if not request.status.terminal:
                 ended = {"status": Status.CANCELLED, "completed_at": time.time()}
                 self.traces.ended(msgspec.structs.replace(request, **ended))
 

@@ -185,8 +185,8 @@ class ChatStore(Protocol):
     async def mark_read(self, chat_id: str, user_id: str) -> Chat:
         """Clear the unread mark for all of the person's devices."""
 
-    async def delete_chat(self, chat_id: str, user_id: str) -> list[str]:
-        """Cancel what runs or waits in it and remove it; return the ids of those requests."""
+    async def delete_chat(self, chat_id: str, user_id: str) -> list[Request]:
+        """Cancel what runs or waits in it and remove it; return what those requests were before."""
 
     async def messages(self, chat_id: str, user_id: str) -> list[Message]:
         """Return the whole tree, parents before children."""
@@ -197,8 +197,8 @@ class ChatStore(Protocol):
     async def edit_message(self, message_id: str, user_id: str, text: str) -> Message:
         """Change a question that still waits. Raises `Conflict` (`message_sent`) later."""
 
-    async def remove_message(self, message_id: str, user_id: str) -> str:
-        """Withdraw a question that still waits; return its request's id."""
+    async def remove_message(self, message_id: str, user_id: str) -> Request:
+        """Withdraw a question that still waits; return what its request was before."""
 
     async def add_messages(
         self, chat_id: str, user_id: str, messages: Sequence[NewMessage]

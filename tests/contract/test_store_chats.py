@@ -276,7 +276,7 @@ async def test_removing_a_waiting_message_closes_the_gap(store):
     pen = await begin(store, text="1")
     second = await ask(store, chat_id=pen.chat_id, text="2")
     third = await ask(store, chat_id=pen.chat_id, text="3")
-    assert await store.remove_message(second.user_message_id, "ann") == second.id
+    assert await store.remove_message(second.user_message_id, "ann") == second
     with pytest.raises(NotFound):
         await store.request(second.id)
     assert await store.read({second.id: -1}, READ_BYTES) == {}
@@ -394,10 +394,13 @@ async def test_deleting_a_chat_stops_what_runs_in_it(store):
     waiting = await ask(store, chat_id=pen.chat_id)
     since = await store.revision("ann")
     stopped = await store.delete_chat(pen.chat_id, "ann")
-    assert sorted(stopped) == sorted([pen.id, waiting.id])
-    for request_id in stopped:
+    assert {one.id: one.status for one in stopped} == {
+        pen.id: Status.STREAMING,
+        waiting.id: Status.QUEUED,
+    }
+    for request in stopped:
         with pytest.raises(NotFound):
-            await store.request(request_id)
+            await store.request(request.id)
     with pytest.raises(NotFound):
         await store.messages(pen.chat_id, "ann")
     assert await store.chats("ann") == ([], None)

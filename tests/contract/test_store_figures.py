@@ -79,7 +79,7 @@ async def test_what_is_removed_before_its_end_counts_as_cancelled_and_is_told(st
     """Guard: whatever was accepted ends once; else the number of accepted ones would fall."""
     running, waiting = await begin(store, notify=True), await ask(store, notify=True)
     await store.remove_message(waiting.user_message_id, "ann")
-    assert await store.delete_chat(running.chat_id, "ann") == [running.id]
+    assert [one.id for one in await store.delete_chat(running.chat_id, "ann")] == [running.id]
     figures = await store.figures()
     assert list(figures.ended) == [Tally("guide", "cancelled", "", 2)]
     assert (figures.waiting, figures.streaming, figures.accepted) == (0, 0, 2)

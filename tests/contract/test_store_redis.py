@@ -253,7 +253,7 @@ async def test_every_key_has_an_end_or_an_owner_that_removes_it(store, url):
     for user in ("ann", "bob"):
         for chat in (await store.chats(user))[0]:
             await store.delete_chat(chat.id, user)
-    assert await store.delete_chat(new.chat_id, "ann") == [new.id]
+    assert [one.id for one in await store.delete_chat(new.chat_id, "ann")] == [new.id]
     (webhook,) = await store.take_webhooks(60)
     await store.settle_webhook(webhook.id)
     left, aging = keys(url) - FOR_EVER, ("tombstones", "settled")

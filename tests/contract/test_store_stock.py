@@ -122,7 +122,7 @@ async def test_the_chat_of_a_transient_request_is_in_no_list_and_takes_no_more(s
         with pytest.raises(NotFound):
             await call
     assert len(await store.messages(pen.chat_id, "ann")) == 2
-    assert await store.delete_chat(pen.chat_id, "ann") == [pen.id]
+    assert [one.id for one in await store.delete_chat(pen.chat_id, "ann")] == [pen.id]
     assert [chat.id for chat in await store.chats_since("ann", 0)] == [kept.chat_id]
 
 

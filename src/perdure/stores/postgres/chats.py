@@ -133,18 +133,18 @@ class Chats(Requests):
 
         return await self._change(chat_id, user_id, work)
 
-    async def delete_chat(self, chat_id: str, user_id: str) -> list[str]:
-        async def work(session: Session) -> list[str]:
+    async def delete_chat(self, chat_id: str, user_id: str) -> list[Request]:
+        async def work(session: Session) -> list[Request]:
             await session.one(LOCK_CHAT, chat_id)
             await self._chat(session, chat_id, user_id)
             found = await session.all(
-                f"SELECT id FROM request WHERE chat_id = $1 AND {UNFINISHED}"
+                f"SELECT {rows.REQUEST} FROM request WHERE chat_id = $1 AND {UNFINISHED}"
                 " ORDER BY created_at, id FOR UPDATE",
                 chat_id,
             )
-            stopped = [row[0] for row in found]
-            for request_id in stopped:
-                await self._end(session, request_id, Status.CANCELLED)
+            stopped = [rows.request(row) for row in found]
+            for request in stopped:
+                await self._end(session, request.id, Status.CANCELLED)
             await self._remove_chat(session, chat_id, user_id)
             return stopped
 
@@ -182,8 +182,8 @@ class Chats(Requests):
 
         return await self.db.write(work)
 
-    async def remove_message(self, message_id: str, user_id: str) -> str:
-        async def work(session: Session) -> str:
+    async def remove_message(self, message_id: str, user_id: str) -> Request:
+        async def work(session: Session) -> Request:
             request = await self._waiting_request(session, message_id, user_id)
             await self._end(session, request.id, Status.CANCELLED)
             gone = [message_id, request.message_id]
@@ -201,7 +201,7 @@ class Chats(Requests):
             await session.all("DELETE FROM message WHERE id = ANY($1)", gone)
             await self._forget(session, [request.id])
             await session.all(CHANGED, request.chat_id, user_id)
-            return request.id
+            return request
 
         return await self.db.write(work)
 

@@ -44,7 +44,7 @@ WITH ended AS (
          error = $4, usage = $5, output = $6, incomplete_reason = $7, dispatched_at = NULL,
          next_sequence = $2 + $8, trace_id = coalesce($9, trace_id),
          attempt = coalesce($10, attempt), upstream = coalesce($12, upstream)
-   WHERE id = $1 AND status IN ('queued', 'streaming') AND next_sequence = $2
+   WHERE id = $1 AND {rows.UNFINISHED} AND next_sequence = $2
      AND ($11::text IS NULL OR (claim_id = $11 AND status = 'streaming'))
   RETURNING chat_id, user_id, message_id, notify, agent_id
 ), written AS (

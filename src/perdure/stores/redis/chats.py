@@ -15,7 +15,6 @@ from perdure.stores import cursors, refusals, words
 from perdure.stores.redis import lists, outbox, tree, values
 from perdure.stores.redis.database import Draft
 from perdure.stores.redis.requests import Requests
-from perdure.stores.redis.transitions import Held
 from perdure.stores.redis.values import Fields
 
 Work = Callable[[Draft, Fields], Awaitable[bool]]
@@ -152,8 +151,8 @@ class Chats(Requests):
 
         return await self._change(chat_id, user_id, work)
 
-    async def delete_chat(self, chat_id: str, user_id: str) -> list[str]:
-        async def work(draft: Draft) -> list[str]:
+    async def delete_chat(self, chat_id: str, user_id: str) -> list[Request]:
+        async def work(draft: Draft) -> list[Request]:
             return await self._remove_chat(draft, await self._own_chat(draft, chat_id, user_id))
 
         return await self.db.change(work)
@@ -194,14 +193,15 @@ class Chats(Requests):
 
         return await self.db.change(work)
 
-    async def remove_message(self, message_id: str, user_id: str) -> str:
-        async def work(draft: Draft) -> str:
+    async def remove_message(self, message_id: str, user_id: str) -> Request:
+        async def work(draft: Draft) -> Request:
             request, chat, found = await self._waiting_request(draft, message_id, user_id)
+            before = values.request(request)
             gone = [message_id, request["message_id"]]
             self._take_out(draft, chat, found, gone)
             self._withdraw(draft, request)
             self.steps.changed(draft, chat)
-            return request["id"]
+            return before
 
         return await self.db.change(work)
 
@@ -321,16 +321,17 @@ class Chats(Requests):
             self.steps.tell(draft, request, CANCELLED)
         self.steps.forget(draft, request)
 
-    async def _remove_chat(self, draft: Draft, chat: Fields) -> list[str]:
+    async def _remove_chat(self, draft: Draft, chat: Fields) -> list[Request]:
         """Remove all of a chat but a tombstone, from which live lists learn that it is gone.
 
-        Return the ids of the requests that had not ended.
+        Return the requests that had not ended, as they were.
         """
         chat_id, user = chat["id"], chat["user_id"]
         found = await tree.read(draft, chat_id)
         (ids,) = await draft.read(("ZRANGE", self.key("requests", chat_id), "0", "-1"))
         replies = await draft.read(*(("HGETALL", self.key("request", one.decode())) for one in ids))
         requests = [values.fields(reply) for reply in replies if reply]
+        unended = [one for one in map(values.request, requests) if not one.status.terminal]
         for request in requests:
             self._withdraw(draft, request)
         homes = [name for _, message in found.values() for name in named(message)]
@@ -345,8 +346,7 @@ class Chats(Requests):
         draft.put(self.key("chat", chat_id), chat, deleted_at=draft.now, title="", **gone)
         draft.add("ZADD", self.key("tombstones"), draft.now, chat_id)
         self.steps.changed(draft, chat)
-        rows = [Held(chat, request) for request in requests]
-        return [held.id for held in rows if not held.status.terminal]
+        return unended
 
 
 def named(message: Message) -> list[str]:

@@ -126,8 +126,8 @@ class Chats(Transitions):
 
         return await self.db.write(work)
 
-    async def delete_chat(self, chat_id: str, user_id: str) -> list[str]:
-        def work() -> list[str]:
+    async def delete_chat(self, chat_id: str, user_id: str) -> list[Request]:
+        def work() -> list[Request]:
             self._chat(chat_id, user_id)
             stopped = self._stop_all(chat_id)
             self._remove_chat(chat_id, user_id)
@@ -168,8 +168,8 @@ class Chats(Transitions):
 
         return await self.db.write(work)
 
-    async def remove_message(self, message_id: str, user_id: str) -> str:
-        def work() -> str:
+    async def remove_message(self, message_id: str, user_id: str) -> Request:
+        def work() -> Request:
             request = self._waiting_request(message_id, user_id)
             self._end(request.id, Status.CANCELLED)
             before = self.db.one("SELECT parent_id FROM message WHERE id = ?", message_id)[0]
@@ -190,7 +190,7 @@ class Chats(Transitions):
             self._remove_messages("id IN (?, ?)", message_id, request.message_id)
             self._forget(request.id)
             self._chat_changed(request.chat_id, user_id)
-            return request.id
+            return request
 
         return await self.db.write(work)
 
@@ -271,14 +271,15 @@ class Chats(Transitions):
         )
         self._chat_changed(chat_id, user_id)
 
-    def _stop_all(self, chat_id: str) -> list[str]:
+    def _stop_all(self, chat_id: str) -> list[Request]:
         found = self.db.all(
             f"SELECT id FROM request WHERE chat_id = ? AND {rows.UNFINISHED}",
             chat_id,
         )
-        for (request_id,) in found:
-            self._end(request_id, Status.CANCELLED)
-        return [row[0] for row in found]
+        stopped = [self._get(row[0]) for row in found]
+        for request in stopped:
+            self._end(request.id, Status.CANCELLED)
+        return stopped
 
     def _waiting_request(self, message_id: str, user_id: str) -> Request:
         """Return the request that a user message waits for: its only one, not started yet."""
