@@ -60,6 +60,7 @@ bench-cluster: ## The same for many machines: PostgreSQL, Valkey, 2 servers, 2 w
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench --cluster $(ARGS)
 
 soak: setup ## Run the long randomised tests as well (ARGS to pytest)
+	@$(PREPARE) next
 	@$(BIN)/python -m scripts.tests --soak $(ARGS)
 
 docs: ## Build the documentation as a site in build/docs

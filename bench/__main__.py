@@ -12,12 +12,12 @@ from rich.console import Console
 
 from bench import page, servers
 from bench.build import CannotBuild, build
-from bench.figures import CLUSTER, FIGURES
+from bench.figures import CLUSTER, FIGURES, LINES
 from bench.lab import Lab
 from bench.outcome import Outcome
 from bench.plot import draw
 from bench.quiet import Patience
-from bench.report import RESULTS, keep, markdown, show
+from bench.report import RESULTS, gathered, keep, markdown, show
 
 QUICK_S, FULL_S = 200.0, 1200.0
 """After this time no further figure is begun."""
@@ -47,9 +47,10 @@ def main() -> int:
     if not options.standin:
         title = keep(outcomes, lab, f"{shape}, {mode}" if options.cluster else mode)
         console.print("Kept in bench/results/runs.jsonl")
-        if not options.only and options.cluster:
-            (RESULTS / "cluster.md").write_text("\n".join(markdown(outcomes, title)) + "\n")
-            console.print("and as a table in cluster.md")
+        if options.cluster:
+            newest = [*gathered(f"{shape}, {mode}", LINES)]
+            (RESULTS / "cluster.md").write_text("\n".join(markdown(newest, title)) + "\n")
+            console.print("and, with what was measured before of the others, in cluster.md")
         elif not options.only:
             (RESULTS / "latest.md").write_text("\n".join(markdown(outcomes, title)) + "\n")
             draw(outcomes, lab.runs, title, RESULTS / "latest.png")

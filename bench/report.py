@@ -4,7 +4,10 @@ import datetime as dt
 import json
 import platform
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import fields
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from bench.outcome import NOISY_CORES, Outcome
 RESULTS = FOLDER / "results"
 COLUMNS = ("figure", "what", "goal", "measured", "baseline", "ratio", "met")
 MET = {True: "yes", False: "NO", None: "not measured"}
+FIELDS = [field.name for field in fields(Outcome)]
 STYLES = {True: "green", False: "bold red", None: "yellow"}
 
 
@@ -136,6 +140,19 @@ def markdown(outcomes: list[Outcome], title: str) -> Iterator[str]:
         yield f"| {' | '.join(cells(outcome))} |"
 
 
+def gathered(mode: str, figures: Collection[str]) -> Iterator[Outcome]:
+    """Yield the lines that were measured last of each figure, among what is kept of a mode."""
+    newest: dict[str, list[dict[str, Any]]] = {}
+    for line in (RESULTS / "runs.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if record["mode"] == mode:
+            told = sorted(record["outcomes"], key=itemgetter("figure"))
+            newest |= {name: [*lines] for name, lines in groupby(told, itemgetter("figure"))}
+    for figure in figures:
+        for outcome in newest.get(figure, ()):
+            yield Outcome(**{name: outcome[name] for name in FIELDS if name in outcome})
+
+
 def _plain(outcome: Outcome) -> dict[str, Any]:
     return {
         "figure": outcome.figure,
@@ -148,6 +165,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
         "baseline": outcome.baseline,
         "ratio": outcome.ratio,
         "noise": round(outcome.noise, 3),
+        "note": outcome.note,
         "sound": outcome.sound,
         "met": outcome.met,
     }

@@ -50,6 +50,7 @@ def main(parts: list[str]) -> int:
         "litellm": prepare_litellm,
         "mlflow": prepare_mlflow,
         "clients": prepare_clients,
+        "next": prepare_next,
         "browser": prepare_browser,
         "proxy": prepare_proxy,
     }
@@ -140,14 +141,21 @@ def prepare_tool(venv: Path) -> None:
 def prepare_clients() -> None:
     """Make `.tools/openai-1` and `node_modules` of tests: stock clients, an OpenID provider."""
     prepare_tool(OPENAI_1)
-    with stamped(TOOLS, "clients", digest("../tests/clients/package-lock.json")) as missing:
+    prepare_packages("clients")
+    prepare_packages("provider")
+
+
+def prepare_next() -> None:
+    """Make `node_modules` of `tests/next`; so large that only the long tests have it."""
+    prepare_packages("next")
+
+
+def prepare_packages(name: str) -> None:
+    """Install a folder of tests' npm packages, unless they are there already."""
+    with stamped(TOOLS, name, digest(f"../tests/{name}/package-lock.json")) as missing:
         if missing:
-            say("installing tests/clients/package-lock.json with npm")
-            npm_ci(ROOT / "tests" / "clients")
-    with stamped(TOOLS, "provider", digest("../tests/provider/package-lock.json")) as missing:
-        if missing:
-            say("installing tests/provider/package-lock.json with npm")
-            npm_ci(ROOT / "tests" / "provider")
+            say(f"installing tests/{name}/package-lock.json with npm")
+            npm_ci(ROOT / "tests" / name)
 
 
 def npm_ci(folder: Path) -> None:

@@ -1,9 +1,9 @@
-"""Run all tests, in two processes side by side: `python -m scripts.tests [pytest's arguments]`.
+"""Run all tests, in three processes side by side: `python -m scripts.tests [pytest's arguments]`.
 
-Most tests wait, for a lease, a browser or a server; so two of them at once take little more than
-one. Those in which seconds count (chaos, the page) stay in turn, in one of the two processes. What
-fails beside the other process has a second trial with the machine to itself, and is named at the
-end whatever comes of it; many failures have none. With the path of a test among the arguments it is
+Most tests wait, for a lease, a browser or a server; so three of them at once take little more than
+one. Those in which seconds count (chaos, the page) stay in turn, each in a process of its own. What
+fails beside the others has a second trial with the machine to itself, and is named at the end
+whatever comes of it; many failures have none. With the path of a test among the arguments it is
 pytest alone.
 """
 
@@ -13,10 +13,13 @@ import json
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-IN_TURN = ("tests/chaos", "tests/e2e")
+BESIDE = (("tests/chaos", "tests/env"), ("tests/e2e", "tests/contract"))
+"""What runs beside all others; the parts take about the same time."""
+
 PASSED, FAILED, NO_TESTS = 0, 1, 5
 """Pytest's exit codes."""
 
@@ -28,9 +31,14 @@ def main(arguments: list[str]) -> int:
     pytest = [sys.executable, "-m", "pytest", *arguments]
     if any(Path(argument.partition("::")[0]).exists() for argument in arguments):
         return subprocess.run(pytest, check=False, cwd=ROOT).returncode
+    others = [f"--ignore={path}" for part in BESIDE for path in part]
     with tempfile.TemporaryDirectory() as folder:
-        caches = [Path(folder) / "others", Path(folder) / "in turn"]
-        codes = side_by_side(*([*pytest, "-o", f"cache_dir={cache}"] for cache in caches))
+        caches = [Path(folder) / str(number) for number in range(len(BESIDE) + 1)]
+        runs = [
+            [*pytest, *part, "-o", f"cache_dir={cache}"]
+            for part, cache in zip((others, *BESIDE), caches, strict=True)
+        ]
+        codes = side_by_side(*runs)
         failed = [test for cache in caches for test in failures(cache)]
     if codes <= {PASSED, FAILED, NO_TESTS} and 0 < len(failed) <= SECOND_TRIALS_MAX:
         print("\nOnce more, alone:", *failed, sep="\n  ", flush=True)
@@ -38,19 +46,21 @@ def main(arguments: list[str]) -> int:
     return PASSED if codes == {PASSED, NO_TESTS} else max(codes)
 
 
-def side_by_side(others: list[str], in_turn: list[str]) -> set[int]:
-    """Run both halves at once, print one after the other; return their exit codes."""
-    with (
-        tempfile.TemporaryFile() as told,
-        subprocess.Popen([*in_turn, *IN_TURN], cwd=ROOT, stdout=told, stderr=told) as beside,
-    ):
-        left_out = [f"--ignore={folder}" for folder in IN_TURN]
-        code = subprocess.run([*others, *left_out], check=False, cwd=ROOT).returncode
-        codes = {code, beside.wait()}
-        told.seek(0)
-        print(f"\n{' and '.join(IN_TURN)}, beside them:", flush=True)
-        sys.stdout.buffer.write(told.read())
-        sys.stdout.flush()
+def side_by_side(first: list[str], *others: list[str]) -> set[int]:
+    """Run all at once, show the first as it goes and then the others; return their exit codes."""
+    with ExitStack() as stack:
+        beside = []
+        for command in others:
+            told = stack.enter_context(tempfile.TemporaryFile())
+            process = subprocess.Popen(command, cwd=ROOT, stdout=told, stderr=told)
+            beside.append((stack.enter_context(process), told))
+        codes = {subprocess.run(first, check=False, cwd=ROOT).returncode}
+        for part, (process, told) in zip(BESIDE, beside, strict=True):
+            codes.add(process.wait())
+            told.seek(0)
+            print(f"\n{' and '.join(part)}, beside them:", flush=True)
+            sys.stdout.buffer.write(told.read())
+            sys.stdout.flush()
     return codes
 
 

@@ -40,3 +40,4 @@ CLUSTER: dict[str, Callable[[Lab], list[Outcome]]] = {
     "M9": half,
 }
 """The figures of many machines; M2 measures M3 and M6 as well."""
+LINES = [f"M{number}" for number in range(1, 10)]

@@ -13,6 +13,8 @@ ASKED = Load(50, ramp_s=10.0, warmup_s=0.0, window_s=12.0, chunks=50)
 BEGUN_S = 4.0
 """Over which the answers of M2 begin: each start and end is a few transactions that sync."""
 FULL_WORKER = 500
+FULL_BEGUN_S = 10.0
+"""Over which they begin: each start costs some 20 ms of CPU in all processes and engines."""
 SLOTS = 20
 ROUNDS = 4
 ONE_S = 2.0
@@ -176,7 +178,7 @@ def workers(lab: Lab) -> list[Outcome]:
     what = f"time for {ROUNDS * SLOTS} answers with {SLOTS} slots a worker: one worker to two"
     note = f"{one[0]:.1f} s, {two[0]:.1f} s; wait in the queue {one[1]:.1f} s, {two[1]:.1f} s"
     lines = [Outcome("M4", what, "x", 1.6, [one[0] / two[0]], sense="at least", note=note)]
-    load = Load(FULL_WORKER, rate=4, ramp_s=4.0, warmup_s=6.0, window_s=3.0)
+    load = Load(FULL_WORKER, rate=4, ramp_s=FULL_BEGUN_S, warmup_s=2 * FULL_BEGUN_S, window_s=3.0)
     with cluster(lab.upstream, workers=1) as many:
         results = many.load(lab, f"{FULL_WORKER} answers on one worker", load)
         spread = many.rows("SELECT count(DISTINCT worker_id) FROM request")

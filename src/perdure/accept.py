@@ -272,6 +272,8 @@ class Acceptance:
             for request_id in accepted.interrupted:
                 self.traces.ended(await self._store.request(request_id))
         await self._dispatch.deliver(accepted.admitted)
+        if accepted.undecided:
+            self._dispatch.ring()
         return accepted
 
     async def _store_with(self, user_token: UserToken | None, new: NewRequest) -> Accepted:

@@ -10,7 +10,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from perdure.settings import Settings
 
 HEAD_BYTES_MAX = 64 * 1024
-"""Size of a request's line and headers."""
+"""Of a request's line and headers; of what a chunked body has beside bytes and plain frames."""
+FRAME_BYTES = 8
+"""What a byte of a chunked body may cost beside itself: one a chunk costs five."""
 REFUSAL = (
     b"HTTP/1.1 %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 0\r\n"
     b"connection: close\r\n\r\n"
@@ -18,17 +20,21 @@ REFUSAL = (
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's HTTP connection, with three differences.
+    """uvicorn's HTTP connection, with four differences.
 
     A stream writes each batch straight to its socket: the way through all layers of the application
     costs more than the event itself. And a head that is too long, or does not arrive in time, ends
     the connection: otherwise who sends a byte now and then holds it for ever. And what follows a
     chunked body in the form of headers is none: it would join the list of those that came first,
-    past whoever has looked at them, and as many as somebody sends.
+    past whoever has looked at them. It is counted like a head, and so is whatever else stands
+    between the bytes of a body (the extensions of chunks, zeros before their sizes): the limit of
+    a body knows nothing of them.
     """
 
     _head: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _body = False
+    """Whether a head is here, and the body's end is not."""
     _begun = False
     """Whether a part of a head has come. What comes outside a call may also be the rest of a body
     that was refused unread: its sender shall find the answer, not a reset."""
@@ -47,11 +53,10 @@ class Connection(HttpToolsProtocol):
         """Take what came; whatever comes outside a call belongs to a head."""
         if self._head is None and self._quiet():
             self._await_head()
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._begun:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self._refuse(b"431 Request Header Fields Too Large")
+        if (self._begun or self._body) and self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
         """Wait for the rest of the head, also of one that comes while a call is under way."""
@@ -68,11 +73,22 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin the answer. Only a chunked body has frames of its own, as HTTP/1.1 makes them."""
         self._head_is_here()
-        self._begun = False
+        self._begun, self._body = False, True
+        self._head_bytes = 0
         if self.parser.get_http_version() == "1.1":
             extensions: dict[str, Any] = {"perdure.transport": self.transport}
             self.scope["extensions"] = extensions
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body, which is no frame, and may have had one."""
+        self._head_bytes -= len(body) * (1 + FRAME_BYTES)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Take the end of a call: what comes now is another one's."""
+        self._body = False
+        super().on_message_complete()
 
     def _await_head(self) -> None:
         settings: Settings = self.config.app.state.core.settings  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ import msgspec
 
 from perdure import credentials
 from perdure.credentials import Credential, Kind, Scope
-from perdure.errors import NotFound
+from perdure.errors import Invalid, NotFound
 from perdure.model import JSON
 from perdure.ports import Store
 from perdure.settings import Auth
@@ -141,6 +141,9 @@ async def make_token(
     store: Store, user_id: str, name: str, scopes: Sequence[Scope], lasts_s: float | None
 ) -> tuple[Credential, str]:
     """Keep a new token; return it and its secret, which nobody can find again."""
+    if not (user_id.strip() and name.strip()):
+        detail = "A token needs a name, and somebody whom it stands for."
+        raise Invalid(detail, code="invalid_request", status=422)
     made, secret = credentials.new("token", user_id, name, [*scopes], lasts_s)
     await store.add_credential(made)
     return made, secret

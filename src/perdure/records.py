@@ -90,13 +90,15 @@ class Accepted(msgspec.Struct, frozen=True):
     """What `accept` committed.
 
     `replayed`: an earlier call with the same key made it. `interrupted`: the requests it cancelled.
-    `admitted`: who may run now, as `admit` tells it; the caller has to enqueue them.
+    `admitted`: who may run now, as `admit` tells it; the caller has to enqueue them. `undecided`:
+    others decided about that at this instant; the caller has to `admit`.
     """
 
     request: Request
     replayed: bool = False
     interrupted: Sequence[str] = ()
     admitted: Sequence[str] = ()
+    undecided: bool = False
 
 
 class Claim(msgspec.Struct, frozen=True):

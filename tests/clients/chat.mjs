@@ -11,7 +11,7 @@ Object.assign(globalThis, { window, document: window.document, IS_REACT_ACT_ENVI
 const { createElement } = await import("react");
 const { createRoot } = await import("react-dom/client");
 const { useChat } = await import(react);
-const { DefaultChatTransport } = await import(ai);
+const { DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls } = await import(ai);
 const headers = ai === "ai" ? {} : { "X-AI-SDK-Version": "6" };
 
 const tell = (seen) => console.log(JSON.stringify(seen));
@@ -19,11 +19,13 @@ const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const waiting = (gate) => `{"chunks": 40, "gate_at": 20, "gate": "${gate}"}`;
 
 // One page: a component that holds `useChat`, and what it showed last.
-function open(id, messages = [], resume = false) {
-  const page = { id, shown: null };
-  const transport = new DefaultChatTransport({ api: `${base}/api/chat`, fetch, headers });
+function open(id, messages = [], resume = false, { body, ...more } = {}) {
+  const page = { id, shown: null, answers: 0 };
+  const counted = (...asked) => fetch(...asked).finally(() => (page.answers += 1));
+  const api = `${base}/api/chat`;
+  const transport = new DefaultChatTransport({ api, fetch: counted, headers, body });
   function Page() {
-    page.shown = useChat({ id, messages, resume, transport });
+    page.shown = useChat({ id, messages, resume, transport, ...more });
     return null;
   }
   const host = window.document.createElement("div");
@@ -95,12 +97,12 @@ await until(page, ({ status }) => status === "ready");
 page.shown.sendMessage({ text: waiting("long") });
 const left = await until(page, says);
 page.close();
-const other = open("chat-other");
-await until(other, ({ status }) => status === "ready");
-other.shown.sendMessage({ text: '{"chunks": 2}' });
-await until(other, ({ messages }) => messages.length > 1);
-tell({ meanwhile: await until(other, settled) });
-other.close();
+const beside = open("chat-other");
+await until(beside, ({ status }) => status === "ready");
+beside.shown.sendMessage({ text: '{"chunks": 2}' });
+await until(beside, ({ messages }) => messages.length > 1);
+tell({ meanwhile: await until(beside, settled) });
+beside.close();
 const partial = await stored("chat-long");
 page = open("chat-long", partial, true);
 await until(page, ({ status }) => status === "streaming");
@@ -110,9 +112,9 @@ page.close();
 
 // Come back to an answer that has ended: told again or not, it is shown once and whole.
 page = open("chat-long", await stored("chat-long"), true);
-await until(page, settled);
 const idle = await fetch(`${base}/api/chat/never-seen/stream`);
-tell({ idle: idle.status, again: seen(page) });
+const again = await until(page, (chat) => page.answers > 0 && settled(chat));
+tell({ idle: idle.status, again });
 page.close();
 
 // The answer ends between loading the messages and resuming: nothing of it is missed.
@@ -141,6 +143,39 @@ const reading = going.text();
 await post("/api/chat/chat-stopped/stop", {});
 const kept = textOf((await stored("chat-stopped")).at(-1));
 tell({ disconnected: going.status, tail: (await reading).split("\n\n").slice(-3), kept });
+page.close();
+
+// A tool that runs in the page: the agent calls it, the page answers, the agent goes on; then the
+// page is loaded again, asks something else, and has the last answer made anew.
+let ran = 0;
+const tools = [{ type: "function", name: "where", parameters: { type: "object" } }];
+const handy = {
+  body: { agent_id: "page", tools },
+  sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls,
+  onToolCall({ toolCall: { dynamic, toolName, toolCallId } }) {
+    if (dynamic) return;
+    ran += 1;
+    page.shown.addToolOutput({ tool: toolName, toolCallId, output: { city: "Bonn" } });
+  },
+};
+const told = ({ messages }) => textOf(messages.at(-1)).startsWith("It is");
+const partsOf = ({ shown }) =>
+  shown.messages.at(-1).parts.map(({ type, state, output }) => [type, state, output]);
+page = open("chat-tool", [], false, handy);
+await until(page, ({ status }) => status === "ready");
+page.shown.sendMessage({ text: "Where am I?" });
+const used = await until(page, (chat) => settled(chat) && told(chat));
+tell({ used, ran, parts: partsOf(page) });
+page.close();
+page = open("chat-tool", await stored("chat-tool"), true, handy);
+await until(page, (chat) => page.answers > 0 && settled(chat) && told(chat));
+tell({ reused: seen(page), ran_again: ran, reparts: partsOf(page) });
+page.shown.sendMessage({ text: "And now?" });
+await until(page, (chat) => settled(chat) && told(chat) && chat.messages.length === 4);
+const then = page.shown.messages.at(-1).id;
+page.shown.regenerate();
+const other = (chat) => settled(chat) && told(chat) && chat.messages.at(-1).id !== then;
+tell({ went_on: await until(page, other), ran_in_all: ran });
 page.close();
 
 // A refusal is shown as a sentence.

@@ -1,9 +1,12 @@
 """Backups of a SQLite file: judged before they count, put back without losing what was there."""
 
+import shutil
+from contextlib import closing
+
 import apsw
 import pytest
 
-from perdure.errors import Invalid, Unavailable
+from perdure.errors import Invalid, NotFound, Unavailable
 from perdure.stores.sqlite import SqliteStore, backup
 from tests.contract.stores import begin, complete, sound
 
@@ -58,7 +61,7 @@ async def test_a_log_with_gaps_is_no_backup(store, tmp_path, damage):
     with pytest.raises(Unavailable) as refused:
         backup.back_up(store.db.path, tmp_path / "copy.db")
     assert refused.value.code == "backup_damaged"
-    assert not (tmp_path / "copy.db").exists()
+    assert not [*tmp_path.glob("copy*")]
 
 
 async def test_a_torn_file_is_not_restored(store, tmp_path):
@@ -77,6 +80,23 @@ async def test_a_torn_file_is_not_restored(store, tmp_path):
     assert store.db.path.read_bytes() == before
 
 
+async def test_a_damage_that_no_question_meets_is_found_too(store, tmp_path):
+    """Guard: SQLite's own check; all that is asked of the copy besides succeeds."""
+    await complete(store, await begin(store))
+    target = tmp_path / "copy.db"
+    backup.back_up(store.db.path, target)
+    with closing(apsw.Connection(str(target))) as copy:
+        wanted = "SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'webhook'"
+        ((page,), *_) = copy.execute(wanted).fetchall()
+        ((size,),) = copy.execute("PRAGMA page_size").fetchall()
+    with target.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(bytes(size))
+    with pytest.raises(Unavailable) as refused:
+        backup.judge(target)
+    assert refused.value.code == "backup_damaged"
+
+
 async def test_nothing_is_restored_under_a_running_server(store, tmp_path):
     """Guard: the lock of the file."""
     target = tmp_path / "copy.db"
@@ -86,17 +106,26 @@ async def test_nothing_is_restored_under_a_running_server(store, tmp_path):
     assert refused.value.code == "database_locked"
 
 
-async def test_what_a_restore_replaces_is_kept(store, tmp_path):
+async def test_what_a_restore_replaces_is_kept_as_a_crash_left_it(store, tmp_path):
+    """Guard: the write-ahead log is set aside with its file; what is in no file yet is in there.
+
+    Beside the file that takes its place it would be read as that one's own.
+    """
     pen = await begin(store)
     target = tmp_path / "copy.db"
     backup.back_up(store.db.path, target)
     late = await begin(store)
-    await store.close()
-    _, kept = backup.restore(target, store.db.path)
-    await store.open()
-    assert (await store.request(pen.id)).id == pen.id
+    crashed = tmp_path / "crashed"
+    shutil.copytree(store.db.path.parent, crashed, ignore=shutil.ignore_patterns("*.lock"))
+    assert (crashed / "perdure.db-wal").stat().st_size
+    _, kept = backup.restore(target, crashed / "perdure.db")
     assert kept is not None
-    old = SqliteStore(kept)
+    there, old = SqliteStore(crashed / "perdure.db"), SqliteStore(kept)
+    await there.open()
+    assert (await there.request(pen.id)).id == pen.id
+    with pytest.raises(NotFound):
+        await there.request(late.id)
+    await there.close()
     await old.open()
     assert (await old.request(late.id)).id == late.id
     await old.close()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perdure.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
+from perdure.deltas import Annotation, Delta, Finish, Reasoning, Text, ToolCall, Usage
 from perdure.errors import UpstreamError
 from perdure.handlers.anthropic import AnthropicHandler, MessageLog
 from perdure.ports import Call
@@ -42,6 +42,8 @@ def test_text_thoughts_and_tool_calls_are_read():
         block(0, {"type": "thinking_delta", "thinking": "hm"}),
         block(0, {"type": "signature_delta", "signature": "x"}),
         text("Hello"),
+        block(0, {"type": "citations_delta", "citation": {"url": "http://a", "title": "A"}}),
+        block(0, {"type": "citations_delta", "citation": {"type": "char_location"}}),
         {"type": "content_block_start", "index": 1, "content_block": tool},
         block(1, {"type": "input_json_delta", "partial_json": '{"a":'}),
         block(1, {"type": "input_json_delta", "partial_json": "1}"}),
@@ -54,6 +56,7 @@ def test_text_thoughts_and_tool_calls_are_read():
     ) == [
         Reasoning("hm"),
         Text("Hello"),
+        Annotation({"type": "url_citation", "url": "http://a", "title": "A"}),
         ToolCall("1", "", "find", "toolu_1"),
         ToolCall("1", '{"a":', "find", "toolu_1"),
         ToolCall("1", "1}", "find", "toolu_1"),
@@ -63,7 +66,12 @@ def test_text_thoughts_and_tool_calls_are_read():
 
 
 @pytest.mark.parametrize(
-    ("told", "means"), [("max_tokens", "length"), ("refusal", "content_filter"), ("x", "stop")]
+    ("told", "means"),
+    [
+        *[("end_turn", "stop"), ("stop_sequence", "stop"), ("pause_turn", "stop"), ("x", "stop")],
+        *[("max_tokens", "length"), ("model_context_window_exceeded", "length")],
+        *[("tool_use", "tool_calls"), ("refusal", "content_filter")],
+    ],
 )
 def test_the_end_says_why(told, means):
     end = {"type": "message_delta", "delta": {"stop_reason": told}}
@@ -130,6 +138,13 @@ async def test_it_goes_on_behind_a_partial_answer_without_doubling_a_space():
     deltas, (body,) = await asked(script, partial="Hello ")
     assert body["messages"][-1] == {"role": "assistant", "content": "Hello"}
     assert deltas[0] == Text("there")
+
+
+@pytest.mark.parametrize("frames", [[START, text("Hel")], [START, text("Hel"), STOP[0]]])
+async def test_an_end_before_message_stop_is_a_drop(frames):
+    with pytest.raises(UpstreamError) as dropped:
+        await asked(json.dumps({"frames": frames, "done": False}))
+    assert (dropped.value.code, dropped.value.retryable) == ("upstream_dropped", True)
 
 
 async def test_a_model_without_prefill_is_asked_to_go_on():

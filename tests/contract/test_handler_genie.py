@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from typing import Any
 
 import pytest
 
-from perdure.deltas import Delta, Finish, Marked, Plain, Reasoning, Text, ToolCall, ToolResult
+from perdure.deltas import Finish, Reasoning, Text, ToolCall, ToolResult
 from perdure.errors import UpstreamError
 from perdure.handlers.databricks import Credentials, GenieHandler
-from perdure.ports import Call
 from perdure.user_tokens import UserToken
 from tests.databricks import Workspace, working
+from tests.databricks.polled import ask, crashed, plain
 from tests.databricks.workspace import PAT
 
 QUERY = {"query": "SELECT 1", "title": "One", "description": "Counts to one."}
@@ -29,6 +28,7 @@ ROWS = {
     "manifest": {"schema": {"columns": [{"name": "n", "type_name": "INT"}]}},
     "result": {"data_array": [["1"]]},
 }
+ASKED = [{"role": "user", "content": "How many?"}]
 ARGUMENTS = json.dumps({"query": "SELECT 1", "description": "Counts to one."})
 
 
@@ -44,28 +44,8 @@ def genie(workspace: Workspace, **options: Any) -> GenieHandler:
     return GenieHandler("sp-1", Credentials(workspace.url, token=PAT), poll_s=0.01, **options)
 
 
-def asking(**more: Any) -> Call:
-    ids = {"request_id": "resp_1", "chat_id": "chat_1", "user_id": "u", "agent_id": "a"}
-    return Call(**{**ids, "messages": [{"role": "user", "content": "How many?"}], **more})
-
-
-async def ask(handler: GenieHandler, into: list[Delta] | None = None, **more: Any) -> list[Delta]:
-    said: list[Delta] = [] if into is None else into
-    try:
-        async with aclosing(handler.stream(asking(**more))) as deltas:
-            async for delta in deltas:
-                said.append(delta)  # noqa: PERF401  # kept when it raises, too
-    finally:
-        await handler.close()
-    return said
-
-
-def plain(deltas: list[Delta]) -> list[Plain]:
-    return [one for delta in deltas if isinstance(delta, Marked) for one in delta.deltas]
-
-
 async def test_the_steps_the_query_its_rows_and_the_text_are_told(workspace: Workspace) -> None:
-    deltas = await ask(genie(workspace))
+    deltas = await ask(genie(workspace), messages=ASKED)
     said = plain(deltas)
     assert [one for one in said if isinstance(one, Reasoning)] == [
         Reasoning("Thinking.\n"),
@@ -82,15 +62,7 @@ async def test_the_steps_the_query_its_rows_and_the_text_are_told(workspace: Wor
 async def test_a_crash_of_ours_asks_genie_nothing_twice(workspace: Workspace) -> None:
     """Guard: `call.upstream`; without it the question would be asked, and paid for, again."""
     workspace.messages.insert(1, {"http": 500})
-    handler = genie(workspace)
-    seen: list[Delta] = []
-    with pytest.raises(UpstreamError) as failed:
-        await ask(handler, into=seen)
-    assert failed.value.retryable
-    marks = [delta.position for delta in seen if isinstance(delta, Marked)]
-    rest = await ask(genie(workspace), upstream=marks[-1])
-    assert len(workspace.asked) == 1
-    said = plain([*seen, *rest])
+    said = await crashed(workspace, genie(workspace), genie(workspace), messages=ASKED)
     assert said.count(Reasoning("Thinking.\n")) == 1
     assert [one.text for one in said if isinstance(one, Text)] == ["It is one."]
 
@@ -98,7 +70,7 @@ async def test_a_crash_of_ours_asks_genie_nothing_twice(workspace: Workspace) ->
 async def test_a_failure_is_told_in_genies_words(workspace: Workspace) -> None:
     workspace.messages = [{"status": "FAILED", "error": {"error": "No warehouse.", "type": "X"}}]
     with pytest.raises(UpstreamError, match="No warehouse"):
-        await ask(genie(workspace))
+        await ask(genie(workspace), messages=ASKED)
 
 
 async def test_what_was_said_before_in_the_chat_comes_with_the_question(
@@ -117,8 +89,10 @@ async def test_what_was_said_before_in_the_chat_comes_with_the_question(
 
 async def test_genie_may_be_asked_with_the_persons_own_rights(workspace: Workspace) -> None:
     workspace.user_tokens = {"of-ann"}
-    await ask(genie(workspace, on_behalf_of_user=True), user_token=UserToken("of-ann"))
+    await ask(
+        genie(workspace, on_behalf_of_user=True), messages=ASKED, user_token=UserToken("of-ann")
+    )
     assert workspace.asked[0].token == "of-ann"
     with pytest.raises(UpstreamError) as failed:
-        await ask(genie(workspace, on_behalf_of_user=True))
+        await ask(genie(workspace, on_behalf_of_user=True), messages=ASKED)
     assert failed.value.code == "auth_required"

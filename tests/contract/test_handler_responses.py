@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -76,9 +77,31 @@ def test_the_end_has_three_names(name):
     assert read({"type": name, "response": {}}) == [Finish("stop")]
 
 
-def test_an_incomplete_answer_says_why():
-    cut = {"incomplete_details": {"reason": "max_output_tokens"}}
-    assert read({"type": "response.incomplete", "response": cut}) == [Finish("length")]
+@pytest.mark.parametrize(
+    ("reason", "means"),
+    [
+        *[("max_output_tokens", "length"), ("max_messages", "length"), ("steered", "length")],
+        ("content_filter", "content_filter"),
+    ],
+)
+def test_an_incomplete_answer_says_why(reason, means):
+    cut = {"incomplete_details": {"reason": reason}}
+    assert read({"type": "response.incomplete", "response": cut}) == [Finish(means)]
+
+
+def test_a_whole_item_that_differs_from_what_was_told_changes_nothing():
+    """Guard: `_differs`; the rest behind as many characters would be spliced to another text."""
+    assert read(delta(" Hel"), delta("lo"), done(message("Hello, you"))) == [
+        Text(" Hel", "m"),
+        Text("lo", "m"),
+    ]
+
+
+async def test_an_end_before_the_last_event_is_a_drop():
+    async with serving(Far(drop_at=3), background=False) as handler:
+        with pytest.raises(UpstreamError) as dropped:
+            [one async for one in handler.stream(call())]
+    assert (dropped.value.code, dropped.value.retryable) == ("upstream_dropped", True)
 
 
 CALL = {"type": "function_call", "id": "f", "call_id": "c", "name": "find", "arguments": ""}
@@ -160,7 +183,8 @@ class Far:
             ended = len([one for one in self.gets if "stream" not in one]) > 1
             text = WHOLE if ended else "w0 w1 w2 "
             status = "completed" if ended else "in_progress"
-            return web.json_response({"id": "resp_up", "status": status, "output": [message(text)]})
+            looked = {"id": "resp_up", "status": status, "output": [message(text)]}
+            return web.json_response(looked, headers=self.how.get("headers"))
         if self.how.get("no_streams"):
             return web.json_response({"error": {"message": "not a stream"}}, status=400)
         return await self._stream(request, int(request.query["starting_after"]) + 1)
@@ -171,7 +195,7 @@ class Far:
 
 
 @asynccontextmanager
-async def serving(far: Far) -> AsyncIterator[ResponsesHandler]:
+async def serving(far: Far, *, background: bool = True) -> AsyncIterator[ResponsesHandler]:
     app = web.Application()
     app.router.add_post("/v1/responses", far.create)
     app.router.add_get("/v1/responses/{id}", far.retrieve)
@@ -182,7 +206,7 @@ async def serving(far: Far) -> AsyncIterator[ResponsesHandler]:
     await site.start()
     port = runner.addresses[0][1]
     handler = ResponsesHandler(
-        f"http://127.0.0.1:{port}/v1", "up", "key", background=True, poll_s=0.01
+        f"http://127.0.0.1:{port}/v1", "up", "key", background=background, poll_s=0.01
     )
     try:
         yield handler
@@ -248,6 +272,15 @@ async def test_where_it_cannot_be_followed_it_is_polled_and_the_rest_is_told(dro
     async with serving(far) as handler:
         assert await text_of(handler, call()) == WHOLE
     assert len(far.posts) == 1
+
+
+@pytest.mark.parametrize(("told", "least_s"), [("300", 0.3), ("soon", 0), (None, 0)])
+async def test_a_server_may_say_when_to_look_again(told, least_s):
+    headers = {} if told is None else {"openai-poll-after-ms": told}
+    begun = asyncio.get_running_loop().time()
+    async with serving(Far(drop_at=2, no_streams=True, headers=headers)) as handler:
+        assert await text_of(handler, call()) == WHOLE
+    assert asyncio.get_running_loop().time() - begun >= least_s
 
 
 async def test_a_server_that_forgot_says_so_with_a_code_of_its_own():

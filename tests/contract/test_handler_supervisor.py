@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from perdure.deltas import Delta, Finish, Marked, Plain, Text, ToolCall, ToolResult, Trace
+from perdure.deltas import Finish, Text, ToolCall, ToolResult, Trace
 from perdure.errors import UpstreamError
 from perdure.handlers.databricks import Credentials, SupervisorHandler
-from perdure.ports import Call
 from tests.databricks import Workspace, working
+from tests.databricks.polled import ask, crashed, plain
 from tests.databricks.workspace import JSON, PAT
 
 ITEMS = (
@@ -20,6 +19,7 @@ ITEMS = (
     {"type": "message", "role": "assistant", "content": "Yes."},
     {"type": "message", "role": "user", "content": "How many?"},
 )
+TALK: JSON = {"items": ITEMS, "messages": ()}
 # Given other ids and parts than it was sent with.
 COPY = [
     {**item, "id": f"in_{n}", "content": [{"type": "input_text", "text": item["content"]}]}
@@ -52,34 +52,11 @@ def supervisor(workspace: Workspace, **options: Any) -> SupervisorHandler:
     return SupervisorHandler("m", Credentials(workspace.url, token=PAT), poll_s=0.01, **options)
 
 
-def asking(**more: Any) -> Call:
-    ids = {"request_id": "resp_1", "chat_id": "chat_1", "user_id": "u", "agent_id": "a"}
-    return Call(**{**ids, "messages": (), "items": ITEMS, **more})
-
-
-async def ask(
-    handler: SupervisorHandler, into: list[Delta] | None = None, **more: Any
-) -> list[Delta]:
-    said: list[Delta] = [] if into is None else into
-    try:
-        async with aclosing(handler.stream(asking(**more))) as deltas:
-            async for delta in deltas:
-                said.append(delta)  # noqa: PERF401  # kept when it raises, too
-    finally:
-        await handler.close()
-    return said
-
-
-def plain(deltas: Sequence[Delta]) -> list[Plain]:
-    return [one for delta in deltas if isinstance(delta, Marked) for one in delta.deltas]
-
-
 async def test_whole_items_are_told_and_the_copy_of_the_input_is_not(workspace: Workspace) -> None:
     """Guards: `beyond`, and what is not finished waits: its text may change."""
     tools = [{"type": "genie", "genie": {"id": "g"}}]
-    deltas = await ask(
-        supervisor(workspace, params={"tools": tools}), params={"temperature": 0.5, "store": True}
-    )
+    given = {"temperature": 0.5, "store": True}
+    deltas = await ask(supervisor(workspace, params={"tools": tools}), params=given, **TALK)
     assert plain(deltas) == [
         ToolCall("fc_1", "{}", "count", "c1"),
         Trace("tr-1"),
@@ -103,14 +80,8 @@ async def test_a_crash_of_ours_asks_nothing_twice_and_tells_nothing_twice(
 ) -> None:
     """Guard: `call.upstream`; without it the run would be asked, and paid for, again."""
     workspace.responses.insert(2, {"http": 503})
-    seen: list[Delta] = []
-    with pytest.raises(UpstreamError) as failed:
-        await ask(supervisor(workspace), into=seen)
-    assert failed.value.retryable
-    marks = [delta.position for delta in seen if isinstance(delta, Marked)]
-    rest = await ask(supervisor(workspace), upstream=marks[-1])
-    assert len(workspace.asked) == 1
-    said = plain([*seen, *rest])
+    handlers = supervisor(workspace), supervisor(workspace)
+    said = await crashed(workspace, *handlers, **TALK)
     assert [one.text for one in said if isinstance(one, Text)] == ["One."]
     assert len([one for one in said if isinstance(one, ToolCall)]) == 1
 
@@ -119,14 +90,14 @@ async def test_a_failed_run_is_told_in_its_words(workspace: Workspace) -> None:
     error = {"code": "server_error", "message": "The tool is gone."}
     workspace.responses = [{"status": "failed", "output": COPY, "error": error}]
     with pytest.raises(UpstreamError, match=r"The tool is gone\."):
-        await ask(supervisor(workspace))
+        await ask(supervisor(workspace), **TALK)
 
 
 async def test_a_run_that_is_not_known_any_more_is_not_asked_for_again(
     workspace: Workspace,
 ) -> None:
     with pytest.raises(UpstreamError) as failed:
-        await ask(supervisor(workspace), upstream={"id": "resp_other"})
+        await ask(supervisor(workspace), upstream={"id": "resp_other"}, **TALK)
     assert (failed.value.code, failed.value.retryable) == ("upstream_forgot", False)
 
 

@@ -212,8 +212,11 @@ async def test_every_method_finds_nothing_of_another_person(store):
     pen = await begin(store)
     waiting = await ask(store, chat_id=pen.chat_id)
     await store.append([pen.say("x", trace_id="tr-1")])
+    await store.add_feedback(verdict_of("ann", pen.id, "helpful", True))
     verdict = verdict_of("bob", pen.id, "helpful", True)
     attempts = [
+        store.request(pen.id, "bob"),
+        store.input(pen.id, "bob"),
         store.chat(pen.chat_id, "bob"),
         store.update_chat(pen.chat_id, "bob", title="mine"),
         store.mark_read(pen.chat_id, "bob"),
@@ -232,6 +235,7 @@ async def test_every_method_finds_nothing_of_another_person(store):
     assert await store.chats("bob", query="Why") == ([], None)
     assert await store.requests("bob", chat_id=pen.chat_id) == ([], None)
     assert await store.chats_since("bob", 0) == []
+    assert await store.texts([waiting.user_message_id], "bob") == {}
     assert await store.feedback(pen.id, "bob") == []
     await complete(store, pen)
 

@@ -150,15 +150,36 @@ async def test_two_processes_admit_under_one_limit(pair):
 @only_postgres
 async def test_without_the_admission_lock_the_limit_is_passed(pair, monkeypatch):
     """Control: the check above can fail."""
-    free = acceptance.DECIDING.replace(admission.LOCK, "1")
+    free = acceptance.DECIDING.replace(admission.LOCK_IF_FREE, "true")
+    assert free != acceptance.DECIDING
     monkeypatch.setattr(acceptance, "DECIDING", free)
     monkeypatch.setattr(admission, "LOCK", "1")
     with pytest.raises(AssertionError):
         await limit_holds(pair)
 
 
+@only_postgres
+async def test_a_question_is_accepted_while_another_process_decides_who_may_run(pair):
+    """Guard: the lock is taken only if it is free; else all questions of all wait in one line."""
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def decide(session):
+        await session.one(f"SELECT {admission.LOCK}")
+        held.set()
+        await release.wait()
+
+    deciding = asyncio.ensure_future(pair[1].db.write(decide))
+    await held.wait()
+    accepted = await asyncio.wait_for(pair[0].accept(question(start=True)), 5)
+    assert (accepted.undecided, accepted.admitted) == (True, ())
+    assert accepted.request.dispatched_at is None
+    release.set()
+    await deciding
+    assert await pair[0].admit(RUN) == [accepted.request.id], "it waits for the next decision"
+
+
 async def test_questions_accepted_by_two_processes_stay_under_one_queue(pair):
-    """Guard: counting and writing happen under one lock."""
+    """Guard: where the cap is near, counting and writing happen under one lock."""
     limits = msgspec.structs.replace(
         question().limits, queued_max=10, run=RunLimits(running_max=0, running_per_user_max=0)
     )

@@ -24,7 +24,8 @@ MISSING_MESSAGES = {
 class Answer(msgspec.Struct, kw_only=True):
     """What an invocation is answered with.
 
-    `frames`: JSON values, or strings as they are; each a `data:` line. `done`: `[DONE]` follows.
+    `frames`: JSON values, or strings as they are; each a `data:` line; bytes are sent as they are,
+    `size` at a time. `done`: `[DONE]` follows.
     `hold`: nothing more is said and the connection stays; `reset`: it breaks.
     """
 
@@ -38,6 +39,7 @@ class Answer(msgspec.Struct, kw_only=True):
     hold: bool = False
     reset: bool = False
     content_type: str = "text/event-stream"
+    size: int = 3
 
 
 class Asked(msgspec.Struct, kw_only=True):
@@ -177,6 +179,10 @@ class Workspace:
         await asyncio.sleep(answer.silence_s)
         await response.prepare(call)
         for frame in answer.frames:
+            if isinstance(frame, bytes):
+                for at in range(0, len(frame), answer.size):
+                    await response.write(frame[at : at + answer.size])
+                continue
             data = frame if isinstance(frame, str) else json.dumps(frame, ensure_ascii=False)
             await response.write(f"data: {data}\n\n".encode())
             await asyncio.sleep(answer.pause_s)

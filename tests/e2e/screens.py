@@ -38,6 +38,43 @@ def height(t: float) -> float:
 - [ ] explained
 """
 
+TEXTS = """\
+## مرحبا بالعالم
+
+هذا نص عربي مع كلمة English في الوسط.
+
+- أولا
+- ثانيا مع `code`
+
+Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft_without_a_break
+
+| one | two | three | four | five | six | seven | eight |
+|---|---|---|---|---|---|---|---|
+| a longer cell | another longer cell | and another | yes | more words here | still | more | end |
+
+1. one
+   - nested
+
+```
+a long line of code that goes on and on and on and on and on and on and on and on and on and on
+```
+
+![picture](https://evil.example/x.png)
+
+$$\\int_0^\\infty e^{-x^2} dx = \\frac{\\sqrt\\pi}{2}$$
+"""
+
+DIAGRAMS = """\
+How it goes:
+
+```mermaid
+graph TD
+  A[Moon] --> B{High water?}
+  B -->|yes| C[Flood]
+  B -->|no| D[Ebb]
+```
+"""
+
 
 @dataclass(frozen=True)
 class Screen:
@@ -91,6 +128,27 @@ async def finished(alice: Person, tab: Tab) -> None:
     await expect(tab.answers.locator(".katex").first).to_be_visible()
     await expect(tab.answers.locator("pre span[class*=keyword]").first).to_be_visible()
     await tab.page.wait_for_load_state("networkidle")
+
+
+async def texts(alice: Person, tab: Tab) -> None:
+    """Show both directions of writing, and all that is wider than the page."""
+    alice.agree_text("ومع العربية?", TEXTS)
+    await tab.opens()
+    await tab.asks("ومع العربية?")
+    await tab.button("Answer again").wait_for(state="attached")
+    await expect(tab.answers.locator(".katex").first).to_be_visible()
+
+
+async def diagram(alice: Person, tab: Tab) -> None:
+    alice.agree_text("Draw it", DIAGRAMS)
+    await tab.opens()
+    await tab.asks("Draw it")
+    await expect(tab.answers.get_by_label("Drawing").get_by_role("img")).to_be_visible()
+
+
+async def searching(alice: Person, tab: Tab) -> None:
+    await tab.page.get_by_label("Search chats").fill("tides")
+    await tab.sees_words("1 chat found")
 
 
 async def tools(alice: Person, tab: Tab) -> None:
@@ -211,6 +269,9 @@ SCREENS: dict[str, Screen] = {
     "comment": Screen(comment, after="finished"),
     "menu": Screen(row_menu, after="finished"),
     "editing": Screen(editing, after="finished"),
+    "search": Screen(searching, after="finished"),
+    "texts": Screen(texts),
+    "diagram": Screen(diagram),
     "tools": Screen(tools),
     "failed": Screen(failed),
     "unsent": Screen(unsent),
@@ -222,4 +283,5 @@ SCREENS: dict[str, Screen] = {
     "phone running": Screen(running, PHONE),
     "phone finished": Screen(finished, PHONE),
     "phone drawer": Screen(drawer, PHONE, after="phone finished"),
+    "phone texts": Screen(texts, PHONE),
 }

@@ -85,6 +85,36 @@ async def test_a_chat_is_put_away_and_taken_back(alice):
     await expect(tab.row(a)).to_have_count(1)
 
 
+async def test_a_chat_is_renamed_pinned_and_deleted_with_a_moment_to_undo(alice, world):
+    """Guard: all three are the server's; what was deleted goes at the latest with the page."""
+    told = alice.agree_text("Why?", words("a", 5))
+    later = alice.agree_text("later", words("b", 5))
+    tab = await (await alice.tab()).opens()
+    await tab.page.get_by_role("button", name="Why?").click()  # an example of the agent's
+    a = await tab.chat_id()
+    await tab.sees_whole(told)
+    await tab.begins_a_new_chat()
+    b = await tab.asks("later")
+    await tab.sees_whole(later)
+    await chooses(tab, a, "Rename")
+    await tab.page.get_by_label("Name of the chat").fill("A new name")
+    await tab.page.keyboard.press("Enter")
+    await chooses(tab, a, "Pin")
+    await chooses(tab, b, "Delete")
+    await expect(tab.row(b)).to_have_count(0)
+    await expect(tab.page).to_have_url(f"{tab.url}/")
+    await tab.button("Undo").click()
+    await expect(tab.row(b)).to_have_count(1)
+    await chooses(tab, b, "Delete")
+    await expect(tab.row(b)).to_have_count(0)
+    await tab.reloads()
+    pinned = tab.page.get_by_label("Pinned").locator("li")
+    await expect(pinned).to_have_count(1)
+    await expect(pinned).to_contain_text("A new name")
+    await expect(tab.row(b)).to_have_count(0)
+    assert [chat["id"] for chat in (await world.api.get("/api/chats"))["chats"]] == [a]
+
+
 async def chooses(tab, chat_id, item):
     """Choose in the menu of a row."""
     await tab.row(chat_id).hover()

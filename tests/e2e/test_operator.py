@@ -10,11 +10,21 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 WORLD = FRAGILE
 
 
-async def test_an_operator_sees_what_happens_and_stops_an_answer(alice):
-    """The page is reached by the menu, follows by itself, and acts on anybody's request."""
+async def test_an_operator_sees_what_happens_stops_an_answer_and_has_one_answered_again(alice):
+    """The page is reached by the menu, follows by itself, and acts on anybody's request.
+
+    Guard: it is a chunk of its own, so that nobody else pays for it.
+    """
     tab = await alice.tab()
-    await operator(alice, tab)
     page = tab.page
+    loaded = []
+    page.on("request", lambda request: loaded.append((page.url, request.url)))
+    await operator(alice, tab)
+    by_chats = [url for at, url in loaded if not at.endswith("/operator")]
+    by_operator = [url for at, url in loaded if at.endswith("/operator")]
+    assert [url for url in by_operator if "/assets/operator-" in url]
+    assert not [url for url in by_chats if "/assets/operator-" in url]
+
     await page.goto(tab.url)
     await tab.clicks("More")
     await page.get_by_role("menuitem", name="Operator page").click()
@@ -30,33 +40,11 @@ async def test_an_operator_sees_what_happens_and_stops_an_answer(alice):
     await expect(now).to_contain_text("Being answered0")
     requests = page.get_by_role("region", name="Requests", exact=True)
     await expect(requests.locator("[data-status=cancelled]")).to_be_visible()
-    plot = page.get_by_role("img", name="failed: 1")
-    await expect(plot).to_be_visible()
+    await expect(page.get_by_role("img", name="failed: 1")).to_be_visible()
 
-
-async def test_an_operator_lets_a_failed_question_be_answered_again(alice):
-    tab = await alice.tab()
-    await operator(alice, tab)
-    page = tab.page
     await page.get_by_label("State").select_option("failed")
-    requests = page.get_by_role("region", name="Requests", exact=True)
     retry = requests.get_by_role("button", name="Retry resp_")
     await expect(retry).to_have_count(1)
     await expect(requests.locator("[data-status=failed]")).to_contain_text("upstream_error")
     await retry.click()
     await expect(requests.locator("[data-status=failed]")).to_have_count(2)
-
-
-async def test_the_page_is_loaded_only_by_who_opens_it(alice):
-    """Guard: it is a chunk of its own, so that nobody else pays for it."""
-    tab = await alice.tab()
-    loaded = []
-    tab.page.on("request", lambda request: loaded.append(request.url))
-    await tab.opens()
-    await expect(tab.composer).to_be_visible()
-    await tab.page.wait_for_load_state("networkidle")
-    before = {url for url in loaded if "/assets/" in url}
-    await tab.page.goto(f"{tab.url}/operator")
-    await expect(tab.page.get_by_role("heading", name="Operator page")).to_be_visible()
-    more = {url for url in loaded if "/assets/" in url} - before
-    assert [url for url in more if url.endswith(".js")], "its code came with the first page"

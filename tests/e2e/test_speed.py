@@ -25,8 +25,9 @@ from tests.world.waiting import eventually
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(120)]
 WORLD = FRAGILE
 
-FIRST_LOAD_BYTES_MAX = 200_000
-INTERACTIVE_MS_MAX = 4_000
+FIRST_LOAD_BYTES_MAX = 175_000
+INTERACTIVE_MS_MAX = 1_000
+LOADS_MAX = 8
 LONG_TASK_MS = 50
 LONG_TASKS_MAX = 0.01
 BUSY_TASK_MS = 30
@@ -103,19 +104,22 @@ def spread(values):
 
 
 async def test_the_first_screen_is_light_and_there_soon(alice, tell):
-    """Guard: what is not on the first screen is loaded when it is needed."""
-    tab = await (await alice.tab(before=READY)).opens()
-    await expect(tab.composer).to_be_focused()
-    await tab.sees_words("What would you like to know?")
+    """Guard: what is not on the first screen is loaded when it is needed. Each load is of a
+    browser that has nothing yet; the best time counts, since noise only adds."""
+    ready_ms = []
+    while len(ready_ms) < LOADS_MAX and min(ready_ms, default=9e9) >= INTERACTIVE_MS_MAX:
+        tab = await (await alice.tab(before=READY + UNWATCHED)).opens()
+        await expect(tab.composer).to_be_focused()
+        await tab.sees_words("What would you like to know?")
+        ready_ms.append(await tab.page.evaluate("() => window.readyAt"))
     loaded = await tab.page.evaluate(
         """() => performance.getEntriesByType("resource")
           .filter(({name}) => name.endsWith(".js")).map((one) => one.encodedBodySize)"""
     )
-    ready_ms = await tab.page.evaluate("() => window.readyAt")
     tell("first_load_bytes", sum(loaded))
-    tell("interactive_ms", round(ready_ms))
+    tell("interactive_ms", [round(one) for one in ready_ms])
     assert 0 < sum(loaded) <= FIRST_LOAD_BYTES_MAX
-    assert ready_ms < INTERACTIVE_MS_MAX
+    assert min(ready_ms) < INTERACTIVE_MS_MAX
 
 
 class Tasks:
@@ -154,27 +158,27 @@ class Tasks:
         assert busy <= BUSY_TASKS_MAX, spread(self.ms)
 
 
+async def began(world, count, text):
+    """Begin a chat with so many messages of this text and a question; return its id."""
+    said = [{"role": ("user", "assistant")[n % 2], "content": text} for n in range(count)]
+    asked = {"role": "user", "content": "the last"}
+    accepted = await world.api.http.post("/api/invoke_endpoint", json={"messages": [*said, asked]})
+    await world.api.ended(accepted.json()["request_id"])
+    return accepted.json()["chat_id"]
+
+
 async def test_nothing_shifts_and_nothing_blocks_at_200_chunks_a_second_in_a_long_chat(
     alice, world, tell
 ):
     """Guard: one update per frame, settled blocks keep their identity, only the last is parsed."""
-    chat_id = ""
-    for number in range(12):
-        alice.agree_text(f"earlier {number}", PARAGRAPH * 12)
-        more = {"chat_id": chat_id} if number else {}
-        accepted = await world.api.http.post(
-            "/api/invoke_endpoint", json={"message": f"earlier {number}", **more}
-        )
-        chat_id = accepted.json()["chat_id"]
-        await world.api.ended(accepted.json()["request_id"])
+    chat_id = await began(world, 24, PARAGRAPH * 12)
     alice.agree_text("now", PARAGRAPH * 40, rate=200, size=6)
     device = await alice.device(before=UNWATCHED + FRAMES)
     idle = await alice.tab(device)
     idle.excuse("favicon")
     await idle.page.goto(f"{idle.url}/healthz")
     tab = await (await alice.tab(device)).opens(chat_id)
-    await expect(tab.answers.last).to_contain_text("fill a line")
-    await expect(tab.questions).to_have_count(12)
+    await expect(tab.questions).to_have_count(13)
     await tab.page.wait_for_load_state("networkidle")
     shifts = []
 
@@ -271,16 +275,8 @@ async def test_many_small_pieces_are_shown_as_fast_as_they_come(alice, tell):
 async def test_a_chat_of_2000_messages_opens_as_one_of_two_and_shows_earlier_ones_on_the_way_up(
     alice, world, tell
 ):
-    """Guard: `useEarlier`; painting all of them takes a minute of the page's time."""
-
-    async def made(count):
-        said = [{"role": ("user", "assistant")[n % 2], "content": PARAGRAPH} for n in range(count)]
-        asked = {"role": "user", "content": "the last"}
-        accepted = await world.api.http.post(
-            "/api/invoke_endpoint", json={"messages": [*said, asked]}
-        )
-        await world.api.ended(accepted.json()["request_id"])
-        return accepted.json()["chat_id"]
+    """Guard: `useEarlier`; painting all of them takes a minute of the page's time. Who searches the
+    page gets them all the same, step by step: the browser finds only what is shown."""
 
     async def opening(chat_id):
         tab = await alice.tab(before=UNWATCHED)
@@ -289,7 +285,7 @@ async def test_a_chat_of_2000_messages_opens_as_one_of_two_and_shows_earlier_one
         await expect(tab.questions.last).to_contain_text("the last")
         return tab, time.monotonic() - began_at
 
-    short, long = await made(0), await made(2000)
+    short, long = await began(world, 0, PARAGRAPH), await began(world, 2000, PARAGRAPH)
     _, short_s = await opening(short)
     tab, long_s = await opening(long)
     tell("opening_a_short_chat_s", round(short_s, 2))
@@ -305,3 +301,11 @@ async def test_a_chat_of_2000_messages_opens_as_one_of_two_and_shows_earlier_one
     placed = await first.bounding_box()
     assert 0 > placed["y"] > -1200, "what was in view has stayed there"
     assert (await tab.page.evaluate("() => watch.long.filter(({ms}) => ms > 400)")) == []
+
+    await tab.page.keyboard.press("Control+f")
+    await expect(tab.button("Earlier messages")).to_have_count(0)
+
+    async def many():
+        return await tab.questions.count() > 80
+
+    await eventually(many, within_s=30, what="what was far above is shown for the search")

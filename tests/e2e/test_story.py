@@ -105,18 +105,30 @@ async def test_a_reload_at_any_of_20_instants_changes_nothing(alice, rng):
 
 async def test_six_more_tabs_and_another_device_see_what_the_first_one_sees(alice):
     """Guard: messages carry the content so far and its number, and the line goes on behind it; one
-    line per tab for everything, a WebSocket, of which browsers open many."""
+    line per tab for everything, a WebSocket, of which browsers open many: of streams only six."""
     told = alice.agree_text(QUANTUM, words("q", 250), lasts_s=5)
     device = await alice.device()
-    tab = await (await alice.tab(device)).opens()
+    tab = await alice.tab(device)
+    lines = [lines_of(tab)]
+    await tab.opens()
     a = await tab.asks(QUANTUM)
     seen = await tab.sees(len(told) // 5)
     phone = await (await alice.tab(viewport={"width": 390, "height": 800})).opens(a)
     assert (await phone.sees(len(seen))).startswith(seen)
     others = [await alice.tab(device) for _ in range(6)]
+    lines += [lines_of(tab) for tab in others]
     await asyncio.gather(*(tab.opens(a) for tab in others))
     for each in [tab, phone, *others]:
         await each.sees_whole(told)
+    assert [set(of_one) for of_one in lines] == [{"socket"}] * 7
+
+
+def lines_of(tab):
+    """Note each line that a tab opens, and of which kind it is."""
+    lines = []
+    tab.page.on("websocket", lambda _: lines.append("socket"))
+    tab.page.on("request", lambda one: "/api/live" in one.url and lines.append("stream"))
+    return lines
 
 
 async def test_the_network_is_cut_while_it_answers(alice, world, soak):

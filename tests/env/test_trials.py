@@ -1,4 +1,4 @@
-"""`scripts/tests.py`: a second trial forgives what comes of two processes at once, nothing else."""
+"""`scripts/tests.py`: a second trial forgives what comes of processes at once, nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.tests import SECOND_TRIALS_MAX
+from scripts.tests import BESIDE, SECOND_TRIALS_MAX
 from tests.world.server import ROOT
 
 FLAKY = """
@@ -38,12 +38,13 @@ def test_whole(): pass
 
 def run(folder: Path, text: str) -> tuple[int, str]:
     """Run a tree with one test file of interest; return the exit code and what was told."""
-    for part in ("scripts", "tests/unit", "tests/chaos", "tests/e2e"):
+    beside = [part for parts in BESIDE for part in parts]
+    for part in ("scripts", "tests/unit", *beside):
         (folder / part).mkdir(parents=True)
     shutil.copy(ROOT / "scripts" / "tests.py", folder / "scripts")
     (folder / "pytest.ini").write_text("[pytest]\n")
-    for part in ("chaos", "e2e"):
-        (folder / "tests" / part / f"test_{part}.py").write_text("def test_whole(): pass")
+    for number, part in enumerate(beside):
+        (folder / part / f"test_{number}.py").write_text("def test_whole(): pass")
     (folder / "tests" / "unit" / "test_unit.py").write_text(text)
     command = [sys.executable, "-m", "scripts.tests", "-q"]
     bare = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # they take seconds to import

@@ -33,6 +33,11 @@ class Steered:
     def end(self) -> None:
         self._pieces.put_nowait(None)
 
+    def forget(self) -> None:
+        """Let go of what nobody asked for."""
+        while not self._pieces.empty():
+            self._pieces.get_nowait()
+
     async def answer(self, messages: list[JSON], context: object) -> AsyncIterator[str]:
         while (piece := await self._pieces.get()) is not None:
             yield piece

@@ -12,15 +12,23 @@ import pytest
 import pytest_asyncio
 
 from tests.flow.clients import NODE, run
-from tests.flow.serving import Served, serving
-from tests.flow.stores import STORES, store_settings
+from tests.flow.serving import JSON, Served, serving
+from tests.flow.stores import store_settings
 from tests.upstream import Upstream
+from tests.world.agents import of_a_page
 from tests.world.server import Server
 from tests.world.waiting import eventually
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
-CONFIG = '[agents.demo]\nbase_url = "{url}"\nmodel = "demo"\n'
+CONFIG = """
+[agents.demo]
+base_url = "{url}"
+model = "demo"
+[agents.page]
+handler = "python"
+module = "tests.world.agents:of_a_page"
+"""
 
 
 def words(count: int) -> str:
@@ -28,12 +36,12 @@ def words(count: int) -> str:
 
 
 MAJORS = {"7": ("ai", "@ai-sdk/react"), "6": ("ai6", "ai6-react")}
-EACH = [(store, "7") for store in STORES] + [("sqlite", "6")]
+EACH = [("postgres", "7"), ("sqlite", "6")]
 
 
 @pytest.fixture(scope="module", params=EACH, ids="-ai-".join)
 def each(request: pytest.FixtureRequest) -> tuple[str, str]:
-    """A store, and a major version of the client; stores know none of it, so not all pairs."""
+    """A store, and a major version of the client; stores know none of it, so each once."""
     return tuple(request.param)
 
 
@@ -135,6 +143,24 @@ async def test_a_refusal_is_a_sentence(told):
     assert told["refused"]["error"] == "The message is empty."
 
 
+async def test_a_tool_of_the_page_is_used_once_and_the_answer_goes_on_in_its_message(told):
+    """Guards: `_go_on`; `providerExecuted` for the agent's own tools, else the page sends anew."""
+    text = 'It is {"city":"Bonn"}.'
+    assert told["used"] == shown(["user", "assistant"], text)
+    parts = [
+        ["step-start", None, None],
+        ["dynamic-tool", "output-available", "seen"],
+        ["tool-where", "output-available", {"city": "Bonn"}],
+        ["step-start", None, None],
+        ["text", "done", None],
+    ]
+    assert [[*part, None][:3] for part in told["parts"]] == parts
+    assert [[*part, None][:3] for part in told["reparts"]] == parts
+    assert told["reused"] == told["used"]
+    assert told["went_on"] == shown(["user", "assistant"] * 2, text)
+    assert [told[key] for key in ("ran", "ran_again", "ran_in_all")] == [1, 1, 3]
+
+
 async def test_a_second_attempt_replaces_the_first(told, each):
     """Guard: `reset-step`, which `ai` 6 breaks off at: there it takes a reload."""
     before = words(4) if each[1] == "6" else ""
@@ -155,7 +181,8 @@ def parts(body: str) -> list[dict[str, Any]]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    async with serving(tmp_path_factory.mktemp("served"), user="ann") as running:
+    agents = {"page": of_a_page}
+    async with serving(tmp_path_factory.mktemp("served"), user="ann", agents=agents) as running:
         yield running
 
 
@@ -242,3 +269,132 @@ async def test_nonsense_is_refused_in_a_sentence(served, body):
     assert answer.status_code == 400
     assert answer.headers["content-type"].startswith("text/plain")
     assert answer.text.endswith(".")
+
+
+# Tools that run in the page
+
+TOOL = {"type": "function", "name": "where", "parameters": {"type": "object"}}
+
+
+class Page:
+    """A page that has a tool, with an answer that waits for its output."""
+
+    def __init__(self, served: Served, client_id: str) -> None:
+        self.served, self.client_id = served, client_id
+
+    async def post(self, *messages: JSON, **more: Any) -> list[JSON]:
+        body = {"id": self.client_id, "messages": messages, "agent_id": "page", "tools": [TOOL]}
+        answer = await self.served.http.post("/api/chat", json=body | more)
+        return parts(answer.text) if answer.status_code == 200 else [{"refused": answer.text}]
+
+    async def begin(self, **more: Any) -> JSON:
+        """Ask, and return the message with the call that waits."""
+        await self.post(said("q", "Where?"), **more)
+        return await self.last()
+
+    async def last(self) -> JSON:
+        return dict((await self.served.get(f"/api/chat/{self.client_id}"))["messages"][-1])
+
+    async def give(self, message: JSON, **ended: Any) -> list[JSON]:
+        """Do as `addToolOutput` does."""
+        *others, call = message["parts"]
+        ended = {"state": "output-available"} | ended
+        return await self.post({**message, "parts": [*others, {**call, **ended}]})
+
+
+def kinds(told: list[JSON]) -> list[str]:
+    return [part["type"] for part in told]
+
+
+async def test_an_output_goes_to_the_agent_and_is_told_again_without_a_second_run(served):
+    """Guards: a replay tells an ended call without `tool-input-available`; `turn_of` for ids."""
+    page = Page(served, "tool-1")
+    waiting = await page.begin()
+    assert waiting["parts"][-1]["state"] == "input-available"
+    told = await page.give(waiting, output=[1, "Bonn"])
+    rest = ["start", "start-step", "text-start", "text-delta", "text-end", "finish-step", "finish"]
+    assert (kinds(told), told[0]["messageId"]) == (rest, waiting["id"])
+    assert told[3]["delta"] == 'It is [1,"Bonn"].'
+    assert await page.give(waiting, output="another") == told
+    again = parts((await served.http.get("/api/chat/tool-1/stream")).text)
+    call = ["tool-input-start", "tool-input-delta", "tool-output-available"]
+    assert kinds(again) == ["start", "start-step", *call, *call, "finish-step", *rest[1:]]
+    assert again[0]["messageId"] == waiting["id"]
+    assert again[7]["output"] == [1, "Bonn"]
+    last = await page.last()
+    assert (last["id"], last["metadata"]) == (waiting["id"], told[0]["messageMetadata"])
+    await page.post(said("q", "Where?"), last, said("q2", "And now?"))
+    tree = (await served.get("/api/chats"))["chats"][0]
+    messages = (await served.get(f"/api/chats/{tree['id']}/messages"))["messages"]
+    roles = ["user", "assistant", "tool", "assistant", "user", "assistant"]
+    assert [message["role"] for message in messages] == roles
+    assert [one["parent_id"] for one in messages[1:]] == [one["id"] for one in messages[:-1]]
+
+
+@pytest.mark.parametrize("output", ["5", '{"a": 1}', "plain", None, {"a": ["é"]}, ""])
+async def test_an_output_is_told_as_it_was_given(served, output):
+    page = Page(served, f"tool-as-{output}")
+    await page.give(await page.begin(), output=output)
+    assert (await page.last())["parts"][2]["output"] == output
+
+
+async def test_a_tool_that_failed_is_told_to_the_agent_and_shown_as_failed(served):
+    page = Page(served, "tool-failed")
+    told = await page.give(await page.begin(), state="output-error", errorText="No signal.")
+    assert told[3]["delta"] == "It is No signal.."
+    failed = (await page.last())["parts"][2]
+    assert (failed["state"], failed["errorText"]) == ("output-error", "No signal.")
+    again = parts((await served.http.get("/api/chat/tool-failed/stream")).text)
+    assert again[7] == {
+        "type": "tool-output-error",
+        "toolCallId": failed["toolCallId"],
+        "errorText": "No signal.",
+    }
+
+
+async def test_two_tabs_that_give_an_output_get_one_answer(served, monkeypatch):
+    """Guard: the key of `_go_on`; the tool's output is the question, and it is asked once."""
+    page = Page(served, "tool-twice")
+    waiting = await page.begin()
+    store, both = served.core.store, asyncio.Barrier(2)
+    read = store.messages
+
+    async def messages(chat_id: str, user_id: str) -> Any:
+        tree = await read(chat_id, user_id)
+        await both.wait()  # neither has seen what the other one gives
+        return tree
+
+    with monkeypatch.context() as changed:
+        changed.setattr(store, "messages", messages)
+        told = await asyncio.gather(*(page.give(waiting, output=city) for city in ("Bonn", "Rome")))
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("change", [{"toolCallId": "call_none"}, {"state": "input-available"}])
+async def test_what_no_answer_waits_for_is_refused(served, change):
+    """The agent's own tool has its output: the page's is not waited for."""
+    page = Page(served, f"tool-refused-{change}")
+    waiting = await page.begin()
+    sentence = "No answer here waits for such an output."
+    assert await page.give(waiting, output="x", **change) == [{"refused": sentence}]
+    (refused,) = await page.post({**waiting, "parts": [{"type": "text", "text": "x"}]})
+    assert refused["refused"] == "The last message is no question."
+    (refused,) = await page.post(said("q2", "x"), tools=[{"type": "function"}])
+    assert refused["refused"] == "Missing required parameter: 'tools[0].name'."
+
+
+async def test_the_first_step_is_told_of_to_older_clients_as_well(served):
+    """Guard: `max(1, attempt)`. Without it `ai` 6 takes a call and what followed for one step."""
+    headers = {"X-AI-SDK-Version": "6"}
+    body = {"id": "steps", "messages": [QUESTION], "agent_id": "echo"}
+    told = parts((await served.http.post("/api/chat", json=body, headers=headers)).text)
+    assert kinds(told)[:2] == ["start", "start-step"]
+
+
+async def test_without_tools_of_its_own_the_page_may_answer_any_open_call(served):
+    """The agent has its tools from its settings; then their calls have no types of the page."""
+    page = Page(served, "tool-dynamic")
+    waiting = await page.begin(tools=None)
+    assert waiting["parts"][-1]["type"] == "dynamic-tool"
+    told = await page.give(waiting, output="Bonn")
+    assert told[3]["delta"] == "It is Bonn."

@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import pty
+import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -411,6 +413,29 @@ def test_check_without_a_server_finds_nothing_wrong(
     monkeypatch.setenv("PERDURE_PORT", str(free_port()))
     assert main(["check"]) == 0
     assert "Nothing is wrong." in capsys.readouterr().out
+
+
+def test_check_names_a_database_that_others_may_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guard: `_read_by_others`. A file of an earlier version, or a copied one, keeps its rights."""
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    Path("perdure.toml").write_text("port = 0\n")
+    assert main(["db", "upgrade"]) == 0
+    assert main(["check"]) == 0, "a new one is its owner's"
+    file = tmp_path / "perdure.db"
+    file.chmod(0o644)
+    assert main(["check"]) == 1
+    told = capsys.readouterr().out
+    assert "others may read perdure.db (mode 0644)" in told
+    (hint,) = re.findall(r"chmod .*", told)
+    assert subprocess.run(shlex.split(hint), check=False).returncode in (0, 1)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert main(["check"]) == 0
+    file.chmod(0o644)
+    tmp_path.chmod(0o750)
+    assert main(["check"]) == 0, "nobody else gets as far as the file"
 
 
 def test_check_names_a_wrong_setting_a_taken_port_and_a_missing_key(

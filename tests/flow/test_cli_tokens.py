@@ -57,7 +57,13 @@ def test_tokens_from_the_first_to_the_revoked(server, monkeypatch, capsys):
     assert "not known here" in capsys.readouterr().err
 
 
-def test_a_scope_that_is_none_is_refused(server, capsys):
+def test_a_scope_that_is_none_and_a_token_of_nobody_are_refused(server, capsys):
+    """Guard: the look at both names in `keyring.make_token`; `--user "$WHO"` may be empty."""
     here = ["--config", str(server.config), "--data-dir", str(server.data)]
+    for name, user in (("x", ""), (" ", "ann")):
+        assert main(["tokens", "create", name, "--user", user, *here]) == 2
+        told = capsys.readouterr()
+        assert "needs a name" in told.err
+        assert not told.out
     assert main(["tokens", "create", "x", "--user", "a", "--scope", "root", *here]) == 2
     assert "read, write, admin" in capsys.readouterr().err

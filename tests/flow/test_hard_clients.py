@@ -68,6 +68,7 @@ async def settled(fact, what):
 
 
 HEAD = b"POST /api/invoke_endpoint HTTP/1.1\r\nHost: localhost\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -103,14 +104,37 @@ async def test_what_trails_a_body_is_no_header(server):
 
     Here a trailer would make the second question a repetition of the first one.
     """
-    head = HEAD + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     body = b'{"message": "hi"}'
     chunks = b"%x\r\n%s\r\n0\r\n" % (len(body), body)
     trailers = b"Idempotency-Key: trailed\r\n" + b"X: y\r\n" * 9
-    answers = [await told(server, head, chunks + trailers + b"\r\n") for _ in range(2)]
+    answers = [await told(server, CHUNKED, chunks + trailers + b"\r\n") for _ in range(2)]
     assert [b" 202 " in one for one in answers] == [True, True], answers
     first, second = [one.split(b'"request_id":"')[1][:29] for one in answers]
     assert first != second
+
+
+LONG = b"0" * 16_000
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [[b"1;a=", *[LONG] * 8], [LONG] * 8, [b"0\r\n", *[b"X: " + LONG + b"\r\n"] * 8]],
+    ids=["extension", "zeros before a size", "trailers"],
+)
+async def test_what_frames_a_body_has_an_end_too(server, pieces):
+    """Guard: `_body` of `Connection`; without it all is read until the body's time is over (408).
+
+    Nothing is said: the call is the application's already, and that learns that its caller left.
+    """
+    assert b"HTTP/1.1" not in await told(server, CHUNKED, *pieces)
+
+
+async def test_a_body_in_the_smallest_chunks_is_taken(server):
+    """Guard: `FRAME_BYTES`; each byte comes with five others here, 100 kB in all."""
+    body = b'{"message": "%s"}' % (b"x" * 20_000)
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    answer = await told(server, CHUNKED, chunks + b"0\r\n\r\n")
+    assert b" 202 " in answer.splitlines()[0]
 
 
 async def test_a_call_that_names_two_hosts_is_refused(server):

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import pytest_asyncio
 
 from perdure import logs
 from perdure.errors import Unavailable
@@ -11,9 +12,19 @@ from perdure.routers.identity import trusted
 from perdure.settings import Auth
 from tests.flow.serving import serving
 
+SHARED = pytest.mark.asyncio(loop_scope="module")
+"""Of tests that leave their server as it was."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory):
+    async with serving(tmp_path_factory.mktemp("guard")) as served:
+        yield served
+
 
 @pytest.fixture
-async def server(tmp_path):
+async def own(tmp_path):
+    """Serve one test alone."""
     async with serving(tmp_path) as served:
         yield served
 
@@ -80,6 +91,7 @@ def test_a_proxy_is_trusted_by_its_address(peer, proxies, believed):
     assert trusted(peer, proxies) is believed
 
 
+@SHARED
 async def test_a_foreign_host_gets_421_and_a_probe_its_answer(server):
     headers = {"Host": "evil.example"}
     refused = await server.http.get("/api/chats", headers=headers)
@@ -87,6 +99,7 @@ async def test_a_foreign_host_gets_421_and_a_probe_its_answer(server):
     assert (await server.http.get("/readyz", headers=headers)).status_code == 200
 
 
+@SHARED
 async def test_a_page_of_another_site_cannot_ask(server):
     headers = {"Origin": "https://evil.example"}
     refused = await server.http.post("/api/invoke_endpoint", json={"message": "x"}, headers=headers)
@@ -94,6 +107,7 @@ async def test_a_page_of_another_site_cannot_ask(server):
     assert (await server.get("/api/requests"))["requests"] == []
 
 
+@SHARED
 async def test_a_body_over_the_limit_is_refused_before_it_is_read(server):
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     head = (
@@ -105,6 +119,7 @@ async def test_a_body_over_the_limit_is_refused_before_it_is_read(server):
     await writer.wait_closed()
 
 
+@SHARED
 async def test_a_body_over_the_limit_without_a_length_is_stopped(server):
     async def endless():
         for _ in range(50):
@@ -114,6 +129,7 @@ async def test_a_body_over_the_limit_without_a_length_is_stopped(server):
     assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
 
+@SHARED
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
@@ -137,6 +153,7 @@ async def test_every_error_is_a_problem(server, method, path, status, code):
     assert code in (None, problem["code"])
 
 
+@SHARED
 async def test_every_answer_has_an_id_and_the_security_headers(server):
     for path in ("/api/chats", "/nowhere", "/", "/docs"):
         headers = (await server.http.get(path)).headers
@@ -183,24 +200,24 @@ async def test_a_broken_route_tells_nothing_and_is_logged_once(tmp_path, caplog)
     assert logged[0].call_id == response.headers["x-request-id"]
 
 
-async def test_an_unavailable_store_is_503_and_says_when_to_come_back(server):
+async def test_an_unavailable_store_is_503_and_says_when_to_come_back(own):
     async def away(*_, **__):
         detail = "The disk is full."
         raise Unavailable(detail, code="disk_full")
 
-    server.core.store.accept = server.core.store.check = away
+    own.core.store.accept = own.core.store.check = away
     for response in (
-        await server.http.post("/api/invoke_endpoint", json={"message": "x"}),
-        await server.http.get("/readyz"),
+        await own.http.post("/api/invoke_endpoint", json={"message": "x"}),
+        await own.http.get("/readyz"),
     ):
         assert (response.status_code, response.json()["code"]) == (503, "disk_full")
         assert int(response.headers["retry-after"]) >= 1
-    assert (await server.http.get("/healthz")).json() == {"status": "alive"}
+    assert (await own.http.get("/healthz")).json() == {"status": "alive"}
 
 
-async def test_draining_is_told_to_probes_and_to_those_who_ask(server):
-    server.core.draining = server.core.acceptance.draining = True
-    asked = await server.http.post("/api/invoke_endpoint", json={"message": "x"})
+async def test_draining_is_told_to_probes_and_to_those_who_ask(own):
+    own.core.draining = own.core.acceptance.draining = True
+    asked = await own.http.post("/api/invoke_endpoint", json={"message": "x"})
     assert (asked.status_code, asked.json()["code"]) == (503, "draining")
-    assert (await server.http.get("/readyz")).status_code == 503
-    assert (await server.http.get("/healthz")).status_code == 200
+    assert (await own.http.get("/readyz")).status_code == 503
+    assert (await own.http.get("/healthz")).status_code == 200

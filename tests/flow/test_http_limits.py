@@ -15,7 +15,8 @@ async def few(tmp_path):
     limits = Limits(
         requests_per_minute_per_user=3, calls_per_minute_per_user=20, open_per_user_max=4
     )
-    async with serving(tmp_path, auth=Auth(mode="proxy"), limits=limits) as server:
+    auth = Auth(mode="proxy")
+    async with serving(tmp_path, auth=auth, limits=limits, keepalive_s=1) as server:
         people = [server.other(name) for name in ("ann", "bob")]
         yield people
         for one in people:
@@ -111,23 +112,25 @@ async def test_processes_on_one_redis_count_together_and_alone_without_it(tmp_pa
         await ann.http.aclose()
 
 
-DEEP = ("[" * 70 + "]" * 70, "[" * 100_000, '{"a":' * 70 + "1" + "}" * 70, "[]," * 300_000)
+DEEP = {
+    "lists": "[" * 70 + "]" * 70,
+    "unclosed": "[" * 100_000,
+    "objects": '{"a":' * 70 + "1" + "}" * 70,
+    "many": "[]," * 300_000,
+}
 
 
-@pytest.mark.parametrize("deep", DEEP, ids=["lists", "unclosed", "objects", "many"])
-async def test_json_that_nests_too_deep_is_refused_whatever_the_route(tmp_path, deep):
+async def test_json_that_nests_too_deep_is_refused_whatever_the_route(tmp_path):
     """Guard: `refuse_deep`; parsers give up at depths of their own, some with a 500."""
     async with serving(tmp_path) as server:
-        for path in ("/api/invoke_endpoint", "/v1/responses", "/api/chat", "/v1/conversations"):
-            body = '{"message": "hi", "input": "hi", "metadata": ' + deep + "}"
-            response = await server.http.post(path, content=body)
-            assert response.status_code == 400, (path, response.text)
-        told = await server.http.post("/api/invoke_endpoint", content=deep)
-        assert told.json()["code"] == "json_too_deep"
-
-
-async def test_brackets_in_a_text_are_no_depth(tmp_path):
-    async with serving(tmp_path) as server:
+        for kind, deep in DEEP.items():
+            for path in ("/api/invoke_endpoint", "/v1/responses", "/api/chat", "/v1/conversations"):
+                body = '{"message": "hi", "input": "hi", "metadata": ' + deep + "}"
+                response = await server.http.post(path, content=body)
+                assert response.status_code == 400, (kind, path, response.text)
+            told = await server.http.post("/api/invoke_endpoint", content=deep)
+            assert told.json()["code"] == "json_too_deep", kind
+        # Brackets in a text are no depth.
         for text in ("[" * 1000, '\\"[{' * 500, "\\\\" + "[" * 200):
             body = '{"message": "' + text + '"}'
             response = await server.http.post("/api/invoke_endpoint", content=body)

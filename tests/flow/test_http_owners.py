@@ -148,6 +148,15 @@ async def test_nobody_without_a_name_gets_in(people):
     await nobody.http.aclose()
 
 
+async def test_what_is_no_name_is_nobody(people):
+    """Guard: `identity._name`. Such a name would stand in logs, keys and lists of people."""
+    alice, *_ = people
+    for name in ("x" * 257, "a\xadb", "\x85", "\xa0"):
+        headers = {"X-Forwarded-User": name.encode("latin-1")}
+        response = await alice.http.get("/api/me", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (401, "unauthenticated"), name
+
+
 async def test_the_proxys_names_are_shown(people):
     alice, *_ = people
     headers = {"X-Forwarded-Email": "alice@example.com"}

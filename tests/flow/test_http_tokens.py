@@ -18,7 +18,7 @@ COOKIE = re.compile(r"perdure_session=(perdure_ses_[^;]+); HttpOnly; Max-Age=(\d
 
 @pytest.fixture
 async def server(tmp_path):
-    async with serving(tmp_path, auth=Auth(mode="token")) as served:
+    async with serving(tmp_path, auth=Auth(mode="token"), keepalive_s=1) as served:
         yield served
 
 
@@ -83,11 +83,19 @@ async def test_a_token_stands_for_its_person(server):
         ("Basic {secret}", "invalid_token"),
         ("Bearer {secret}x", "invalid_token"),
         ("Bearer perdure_tok_000000000000000000000000_" + "A" * 43, "invalid_token"),
+        ("Bearer {guessed}", "invalid_token"),
     ],
 )
 async def test_what_is_no_token_opens_nothing(server, header, code):
-    _, secret = await token_of(server)
-    headers = {} if header is None else {"Authorization": header.format(secret=secret)}
+    """Guard: the keyring's look at what is unknown, and at the secret behind an id that is known.
+
+    Ids are no secrets: they stand in lists and log lines.
+    """
+    token, secret = await token_of(server)
+    guessed = credentials.new_secret(token.id)
+    headers = (
+        {} if header is None else {"Authorization": header.format(secret=secret, guessed=guessed)}
+    )
     for path in ("/api/me", "/api/chats", "/api/live"):
         response = await server.http.get(path, headers=headers)
         assert (response.status_code, response.json()["code"]) == (401, code)
@@ -128,8 +136,9 @@ async def test_a_token_reaches_as_far_as_its_scopes(server):
 
 async def test_a_browser_signs_in_with_a_token_and_out_again(server):
     _, secret = await token_of(server)
-    wrong = await server.http.post("/api/session", json={"token": secret[:-1]})
-    assert (wrong.status_code, wrong.json()["code"]) == (401, "invalid_token")
+    for guessed in (secret[:-1], credentials.new_secret(credentials.id_in(secret))):
+        wrong = await server.http.post("/api/session", json={"token": guessed})
+        assert (wrong.status_code, wrong.json()["code"]) == (401, "invalid_token")
     response = await server.http.post("/api/session", json={"token": secret})
     _, lasts_s, flags = cookie_of(response).groups()
     assert flags == "SameSite=Lax"
@@ -146,6 +155,17 @@ async def test_a_browser_signs_in_with_a_token_and_out_again(server):
 
 def cookie_of_removed(response):
     return 'perdure_session=""; HttpOnly; Max-Age=0' in response.headers["set-cookie"]
+
+
+async def test_a_session_is_no_token_and_a_token_no_session(server):
+    """Guard: the look at `kind` in the keyring; a cookie would else work as an API key for ever."""
+    _, secret = await token_of(server)
+    session = await signed_in(server, secret)
+    assert (await me(server, secret)).json()["code"] == "session_over"
+    server.http.cookies.clear()
+    told = await server.http.get("/api/me", headers={"Authorization": f"Bearer {session}"})
+    assert (told.status_code, told.json()["code"]) == (401, "invalid_token")
+    assert (await server.http.post("/api/session", json={"token": session})).status_code == 401
 
 
 async def test_off_loopback_the_cookie_needs_tls_and_belongs_to_the_host(server):
@@ -165,6 +185,16 @@ async def test_a_session_ends_with_the_token_it_began_with(server):
     session = await signed_in(server, secret)
     assert (await me(server, session)).status_code == 200
     await keyring.revoke_token(server.core.store, token.id)
+    assert (await me(server, session)).json()["code"] == "session_over"
+
+
+async def test_a_session_of_another_mode_opens_nothing(server):
+    """Guard: `mode` in `_rests`; who changes the way in wants people to take it."""
+    _, secret = await token_of(server)
+    session = await signed_in(server, secret)
+    found = await server.core.store.credential(credentials.id_in(session))
+    changed = msgspec.structs.replace(found, details=found.details | {"mode": "oidc"})
+    assert await server.core.store.change_credential(changed, found.digest)
     assert (await me(server, session)).json()["code"] == "session_over"
 
 
@@ -288,15 +318,17 @@ async def test_where_others_sign_people_in_there_are_no_tokens(tmp_path):
         assert (await server.get("/api/session"))["signed_in"] is True
 
 
-async def test_who_tries_tokens_without_end_is_slowed_down_by_address(server):
+async def test_who_tries_tokens_without_end_is_slowed_down_by_address(tmp_path, monkeypatch):
     """Behind a trusted proxy the address is the one that it names last, not what a client says."""
+    monkeypatch.setattr(rates, "SIGN_INS_PER_MINUTE", 20)
+    async with serving(tmp_path, auth=Auth(mode="token")) as server:
 
-    async def tried(address):
-        headers = {"X-Forwarded-For": f"9.9.9.9, {address}"}
-        body = {"token": "x"}
-        return (await server.http.post("/api/session", json=body, headers=headers)).status_code
+        async def tried(address):
+            headers = {"X-Forwarded-For": f"9.9.9.9, {address}"}
+            body = {"token": "x"}
+            return (await server.http.post("/api/session", json=body, headers=headers)).status_code
 
-    codes = {await tried("1.1.1.1") for _ in range(rates.SIGN_INS_PER_MINUTE)}
-    assert codes == {401}
-    assert await tried("1.1.1.1") == 429
-    assert await tried("2.2.2.2") == 401
+        codes = {await tried("1.1.1.1") for _ in range(20)}
+        assert codes == {401}
+        assert await tried("1.1.1.1") == 429
+        assert await tried("2.2.2.2") == 401

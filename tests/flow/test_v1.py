@@ -76,6 +76,36 @@ async def test_a_stream_speaks_open_responses_in_frames_of_event_and_data(served
     assert msgspec.convert(kept, shapes.Response) == events[-1].response
 
 
+async def test_each_event_is_a_piece_of_its_own_however_fast_they_come(served):
+    """Guard: `_chunks`, `fill`: some clients parse piece by piece. Live, and told again."""
+    body = {"model": "steered", "input": "hello", "background": True}
+    made = (await served.http.post("/v1/responses", json=body)).json()
+    path = f"{served.url}/v1/responses/{made['id']}?stream=true"
+    live = await wire.request("GET", path, served.headers)
+    served.steered.say(*("word " for _ in range(50)))
+    served.steered.end()
+    for response in (live, await wire.request("GET", path, served.headers)):
+        pieces = [piece async for piece in response.blocks() if not piece.startswith(b":")]
+        assert response.ended == "whole"
+        assert pieces.pop() == b"data: [DONE]\n\n"
+        assert all(piece.count(b"\n\n") == 1 and piece.endswith(b"\n\n") for piece in pieces)
+        assert [json.loads(one.split(b"data: ")[1])["sequence_number"] for one in pieces] == list(
+            range(len(pieces))
+        )
+        await response.close()
+
+
+async def test_a_foreground_response_may_be_cancelled_while_it_runs(served):
+    body = {"model": "steered", "input": "hello", "stream": True}
+    async with served.http.stream("POST", "/v1/responses", json=body) as answer:
+        lines = (line async for line in answer.aiter_lines() if line.startswith("data: {"))
+        response_id = json.loads((await anext(lines)).removeprefix("data: "))["response"]["id"]
+        cancelled = await served.http.post(f"/v1/responses/{response_id}/cancel")
+        assert (cancelled.status_code, cancelled.json()["status"]) == (200, "cancelled")
+        last = [json.loads(line.removeprefix("data: ")) async for line in lines][-1]
+    assert (last["type"], last["response"]["status"]) == ("response.failed", "cancelled")
+
+
 @pytest.mark.parametrize("agent", ["echo", "broken"])
 async def test_a_retrieved_response_has_the_shape_of_the_specification(served, agent):
     made = await created(served, input="hello", model=agent, background=True)
@@ -114,6 +144,8 @@ async def test_parameters_are_echoed_and_defaults_filled_in(served):
         "strict": False,
     }
     assert body["text"] == {"format": form, "verbosity": "low"}
+    # The published models take null alone here; its source has object or null, as OpenAI's clients.
+    published.check_response({**body, "text": {"format": {**form, "schema": None}}})
     identities = [body[key] for key in ("user", "safety_identifier", "prompt_cache_key")]
     assert (identities, body["service_tier"]) == (["u1", "s1", "p1"], "flex")
     assert body["tools"] == [{**tool, "description": None, "parameters": None, "strict": None}]
@@ -176,6 +208,18 @@ REFUSALS = {
         json.dumps({"input": "x", "metadata": {"k": "v" * 513}}),
         400,
         "metadata.k",
+        "string_above_max_length",
+    ),
+    "too much metadata": (
+        json.dumps({"input": "x", "metadata": {str(n): "v" for n in range(17)}}),
+        400,
+        "metadata",
+        "object_above_max_properties",
+    ),
+    "a long key of metadata": (
+        json.dumps({"input": "x", "metadata": {"k" * 65: "v"}}),
+        400,
+        f"metadata.{'k' * 64}",
         "string_above_max_length",
     ),
     "a nameless tool": (
@@ -503,6 +547,9 @@ async def test_a_conversation_is_kept_item_by_item(served):
     assert one.json() == items[0]
     dropped = await served.http.delete(f"{path}/items/{items[1]['id']}")
     assert dropped.json()["id"] == made["id"]
+    many = {"items": [{"role": "user", "content": "x"}] * 21}
+    refused = (await served.http.post(f"{path}/items", json=many)).json()["error"]
+    assert (refused["param"], refused["code"]) == ("items", "array_above_max_length")
     more = {"items": [{"role": "assistant", "content": "three"}]}
     added = (await served.http.post(f"{path}/items", json=more)).json()
     assert added["data"][0]["role"] == "assistant"

@@ -14,7 +14,7 @@ import openai
 import pytest
 import pytest_asyncio
 
-from perdure.routers.v1 import params
+from perdure.routers.v1 import params, retries
 from perdure.settings import Limits
 from perdure.stores.sqlite import SqliteStore
 from tests import databases, valkeys
@@ -95,6 +95,78 @@ async def test_a_retry_that_reaches_another_server_is_joined_as_well(tmp_path, k
         assert answer.json()["id"] == row.id
         assert answer.json()["output"][0]["content"][0]["text"] == "at last"
         assert await second.core.store.rejoin("local", params.read(body).fingerprint) is None
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis"])
+async def test_a_retry_joins_a_call_whose_server_was_killed_and_none_of_one_that_lives(
+    tmp_path, monkeypatch, kind: str
+):
+    """Guards: `held` says that it lives; `ANSWERED`. A killed server writes nothing any more."""
+    monkeypatch.setattr(retries, "HOLD_S", 0.2)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(SERVERS[kind].fresh())
+        servers = [
+            await stack.enter_async_context(serving(tmp_path / name, store_url=url))
+            for name in ("first", "second")
+        ]
+        for end, made in (("killed", 1), ("lives", 2), ("answers", 2), ("leaves", 1)):
+            with monkeypatch.context() as changed:
+                assert await made_by_a_retry(servers, changed, end) == made, end
+
+
+async def made_by_a_retry(servers: Any, changed: pytest.MonkeyPatch, end: str) -> int:
+    """Hold a call on the first server, which goes on as told; retry it on the second one.
+
+    Returns how many responses the two calls made.
+    """
+    first, second = servers
+    before = len(await requests(second, "local"))
+    body = {"model": "steered", "input": end}
+    held = asyncio.create_task(first.http.post("/v1/responses", json=body, timeout=20))
+    await watched(first.core.store, changed, mute=end == "killed")
+    took = asyncio.Event()
+    take = second.core.store.rejoin
+
+    async def takes(user_id: str, mark: str) -> Any:
+        found = await take(user_id, mark)
+        if mark.startswith(retries.HELD):
+            took.set()
+        return found
+
+    changed.setattr(second.core.store, "rejoin", takes)
+    asked = second.http.post("/v1/responses", json=body, headers=RETRY, timeout=20)
+    retry = asyncio.create_task(asked)
+    await asyncio.wait_for(took.wait(), 10)
+
+    async def both() -> bool:
+        return len(await requests(second, "local")) == before + 2
+
+    if end == "leaves":
+        held.cancel()
+    elif end == "lives":
+        await eventually(both, within_s=10, what="the retry makes its own")
+    for one in servers:
+        one.steered.say("whole")
+        one.steered.end()
+        await asyncio.wait([held])  # the first one says it whole before the second
+    assert (await retry).json()["output"][0]["content"][0]["text"] == "whole"
+    for one in servers:
+        one.steered.forget()
+    return len(await requests(second, "local")) - before
+
+
+async def watched(store: Any, changed: pytest.MonkeyPatch, *, mute: bool) -> None:
+    """Wait until it was noted that a call is held; `mute`: write nothing after that."""
+    said = asyncio.Event()
+    write = store.unanswered
+
+    async def writes(request_id: str, mark: str) -> None:
+        if not (mute and said.is_set()):
+            await write(request_id, mark)
+        said.set()
+
+    changed.setattr(store, "unanswered", writes)
+    await asyncio.wait_for(said.wait(), 10)
 
 
 async def noted(served: Served, body: JSON) -> bool:

@@ -15,6 +15,7 @@ import openai
 import pytest
 from aiohttp import web
 
+from perdure.deltas import Delta, Finish, Text
 from perdure.http import ConnectFailed
 from perdure.model import Webhook
 from perdure.settings import Webhooks, load
@@ -25,6 +26,13 @@ from tests.world.waiting import eventually
 
 OLD, NEW = "whsec_b2xkIHNlY3JldCBvZiAzMiBieXRlcyBhdCBsZWFzdA==", "whsec_bmV3IHNlY3JldA=="
 HOUR_S = 3600
+HANGS = 0
+
+
+async def short(messages: list[Any], context: object) -> AsyncIterator[Delta]:
+    """An agent that is cut at its length."""
+    yield Text("half")
+    yield Finish("length")
 
 
 class Receiver:
@@ -39,6 +47,8 @@ class Receiver:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.got.append((headers, await request.read()))
         status = self.answers.pop(0) if self.answers else 200
+        if status == HANGS:
+            await asyncio.Event().wait()
         return web.Response(status=status, headers={"location": "/elsewhere"})
 
     async def until(self, count: int) -> None:
@@ -53,7 +63,7 @@ async def receiving(*answers: int) -> AsyncIterator[Receiver]:
     receiver = Receiver(*answers)
     app = web.Application()
     app.router.add_post("/hook", receiver.take)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     receiver.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
@@ -76,12 +86,20 @@ async def test_the_end_of_an_answer_is_told_and_all_official_clients_accept_it(t
     """Guards: signature over id, time and body; all secrets sign while they are rotated."""
     async with (
         receiving() as receiver,
-        serving(tmp_path, prepare=often, webhooks=telling(receiver)) as served,
+        serving(
+            tmp_path, prepare=often, webhooks=telling(receiver), agents={"short": short}
+        ) as served,
     ):
         asked = await served.asked_and_ended()
         await served.asked_and_ended(agent_id="broken")
         await receiver.until(2)
-    (headers, body), (_, failed) = receiver.got
+        stopped = await served.ask("hi", "steered")
+        await served.http.post(f"/api/requests/{stopped['request_id']}/cancel")
+        await served.asked_and_ended(agent_id="short")
+        await receiver.until(4)
+    (headers, body), (_, failed), *ends = receiver.got
+    types = {json.loads(end)["type"] for _, end in ends}
+    assert types == {"response.cancelled", "response.incomplete"}
     for secret in (OLD, NEW):
         client = openai.OpenAI(api_key="x", webhook_secret=secret)
         event = client.webhooks.unwrap(body.decode(), headers)
@@ -114,21 +132,21 @@ async def unwrapped(command: tuple[str, ...], body: bytes, headers: dict[str, st
 
 
 async def test_what_was_not_taken_is_tried_again_with_the_same_id_and_body(tmp_path):
-    """Redirects are refusals too; time and signature are new."""
+    """Redirects are refusals too, and nobody waits for long; time and signature are new."""
     async with (
-        receiving(500, 302) as receiver,
-        serving(tmp_path, prepare=often, webhooks=telling(receiver)) as served,
+        receiving(500, 302, HANGS) as receiver,
+        serving(tmp_path, prepare=often, webhooks=telling(receiver, timeout_s=0.5)) as served,
     ):
         served.core.webhooks.first_s = 0.01
         await served.asked_and_ended()
-        await receiver.until(3)
+        await receiver.until(4)
 
         async def delivered() -> Any:
             (webhook,) = (await served.get("/api/webhooks"))["webhooks"]
             return webhook["state"] == "delivered" and webhook
 
         webhook = await eventually(delivered, within_s=5, what="it is settled")
-    assert (webhook["attempts"], webhook["error"]) == (3, None)
+    assert (webhook["attempts"], webhook["error"]) == (4, None)
     assert len({(headers["webhook-id"], body) for headers, body in receiver.got}) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from perdure.accept import Acceptance, Question
@@ -87,6 +88,22 @@ async def office(tmp_path):
 
 
 # Asking
+
+
+class Undecided(SqliteStore):
+    """As if others always decided who may run while it accepts."""
+
+    async def accept(self, new):
+        accepted = await super().accept(msgspec.structs.replace(new, start=False))
+        return msgspec.structs.replace(accepted, undecided=True)
+
+
+async def test_a_question_that_others_left_undecided_is_admitted_right_after(office):
+    """Guard: the ring; else it would wait for somebody's end, or for the reconciler."""
+    office.store.__class__ = Undecided
+    request = await office.ask()
+    assert request.dispatched_at is None
+    await office.delivers(request.id)
 
 
 async def test_a_question_is_safe_and_on_its_way_when_ask_returns(office):

@@ -6,7 +6,8 @@ import logging
 import pytest
 
 from perdure.cli import checking
-from perdure.logs import TextLines
+from perdure.handlers import failures
+from perdure.logs import JsonLines, TextLines
 from perdure.redaction import redacted
 from perdure.settings import Settings, Webhooks
 
@@ -49,11 +50,12 @@ def test_other_words_are_left_alone(text):
     assert redacted(text) == text
 
 
-def test_log_entries_and_tracebacks_show_no_secret():
-    """Guard: the formatter that the server and the worker log with."""
+@pytest.mark.parametrize("formatter", [TextLines("%(message)s"), JsonLines()])
+def test_log_entries_and_tracebacks_show_no_secret(formatter):
+    """Guard: both formatters that the server and the worker log with."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(TextLines("%(message)s"))
+    handler.setFormatter(formatter)
     log = logging.getLogger("test.redaction")
     log.addHandler(handler)
     try:
@@ -67,13 +69,20 @@ def test_log_entries_and_tracebacks_show_no_secret():
     assert TOKEN not in written.getvalue()
 
 
+def test_what_an_upstream_says_shows_neither_its_key_nor_another_one():
+    """Guard: both looks of `failures.clean`: for the agent's own key, and for what is like one."""
+    said = "the key our-own of\nann\x1b is not sk-proj-abcdef123456"
+    assert failures.clean(said, "our-own") == "the key … of ann is not …"
+
+
 def test_check_shows_no_setting_that_is_a_secret(tmp_path, monkeypatch, capsys):
-    """Guard: `repr=False` on the setting."""
+    """Guard: `repr=False` on the setting; `without_secrets` in addresses."""
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "perdure.toml"
     file.write_text(
         'port = 0\n[auth.oidc]\nclient_secret = "hunter2"\n'
         '[webhooks]\nurl = "https://a.example"\nsecret = "whsec_aHVudGVyMg=="\n'
+        '[limits]\nrates_url = "redis://:hunter2@127.0.0.1:9/0"\n'
     )
     assert checking.check(file, tmp_path, as_json=False) == 0
     told = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Agents in Python that harm the worker they run in; named in a test's settings."""
+"""Agents in Python, named in a test's settings: they harm their worker, or use a page's tools."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+
+from perdure.deltas import Delta, ToolCall, ToolResult
 
 LAST_WORDS = "these are the last words "
 
@@ -26,3 +28,13 @@ async def stuck(messages: list[Any], context: object) -> AsyncIterator[str]:
     await asyncio.sleep(0.5)
     time.sleep(600)  # noqa: ASYNC251  # the fault
     yield "never said"
+
+
+async def of_a_page(messages: list[Any], context: Any) -> AsyncIterator[str | Delta]:
+    """Use a tool of one's own and one of the page's, and tell what came of that."""
+    if messages[-1]["role"] == "tool":
+        yield f"It is {messages[-1]['content']}."
+        return
+    yield ToolCall("own", "{}", "look", f"own_{context.request_id}")
+    yield ToolResult(f"own_{context.request_id}", "seen")
+    yield ToolCall("page", '{"x": 1}', "where", f"call_{context.request_id}")

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -141,8 +142,20 @@ def _data(settings: Settings) -> Iterator[Finding]:
         f"{folder}, {free / 1e9:.1f} GB free",
         "Free some space: without it questions are refused." if few else "",
     )
-    size = f"{file.stat().st_size / 1e6:.1f} MB" if file.exists() else "made at the first start"
-    yield Finding("note", "database", f"{file.name}, {size}")
+    if not file.exists():
+        yield Finding("note", "database", f"{file.name}, made at the first start")
+        return
+    yield Finding("note", "database", f"{file.name}, {file.stat().st_size / 1e6:.1f} MB")
+    yield from _read_by_others(file)
+
+
+def _read_by_others(file: Path) -> Iterator[Finding]:
+    """Yield a file of chats that anybody on the machine may read; new ones are their owner's."""
+    mode, way = file.stat().st_mode, file.parent.stat().st_mode
+    if mode & stat.S_IROTH and way & stat.S_IXOTH:
+        open_to_all = f"others may read {file.name} (mode {stat.S_IMODE(mode):04o})"
+        files = " ".join(str(Path(f"{file}{end}")) for end in ("", "-wal", "-shm"))
+        yield Finding("wrong", "who reads it", open_to_all, f"chmod -f go= {files}")
 
 
 def _ui() -> Finding:

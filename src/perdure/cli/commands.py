@@ -60,7 +60,7 @@ def perdure(
 def serve(  # noqa: PLR0913, PLR0917  # one parameter per flag
     modules: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODULE:AGENT]...", help="Python agents to serve."),
+        typer.Argument(metavar="MODULE:AGENT", help="Python agents to serve."),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on. [8000]")] = None,
@@ -99,7 +99,7 @@ def serve(  # noqa: PLR0913, PLR0917  # one parameter per flag
 def worker(
     modules: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODULE:AGENT]...", help="Python agents, as given to serve."),
+        typer.Argument(metavar="MODULE:AGENT", help="Python agents, as given to serve."),
     ] = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Answers produced at once. [100]")
@@ -115,8 +115,12 @@ def worker(
 @app.command()
 def ask(  # one parameter per flag
     question: Annotated[str, typer.Argument(help="What to ask; - reads it from standard input.")],
-    agent: Annotated[str | None, typer.Option(help="Whom to ask; the default agent.")] = None,
-    chat: Annotated[str | None, typer.Option(help="Continue this chat; a new one.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="Whom to ask, if not the default agent.")
+    ] = None,
+    chat: Annotated[
+        str | None, typer.Option(help="Go on in this chat instead of a new one.")
+    ] = None,
     detach: Annotated[  # noqa: FBT002  # a flag of the command line
         bool,
         typer.Option("--detach", help="Print the request's id and leave it running."),

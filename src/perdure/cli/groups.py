@@ -12,7 +12,7 @@ import typer
 from perdure.cli.flags import LOCAL, AsJson, Config, DataDir, Url
 
 db = typer.Typer(
-    help="Look after the database; a SQLite file only while no server runs, but for `backup`.",
+    help="Look after the database (a SQLite file: while no server runs, but for backups).",
     no_args_is_help=True,
 )
 hooks = typer.Typer(help="Look after webhooks that tell the end of answers.", no_args_is_help=True)
@@ -71,7 +71,7 @@ def redeliver(
 
 ServerOrStore = Annotated[
     str | None,
-    typer.Option("--url", help="A running server to go through; the database itself."),
+    typer.Option("--url", help="A running server to go through, not the database itself."),
 ]
 
 
@@ -80,7 +80,8 @@ def create_token(
     name: Annotated[str, typer.Argument(help="What it is for: laptop, nightly-report …")],
     user: Annotated[str, typer.Option(help="Whom it stands for.")],
     scope: Annotated[
-        list[str] | None, typer.Option(help="read, write, admin; repeat it. [read and write]")
+        list[str] | None,
+        typer.Option(metavar="SCOPE", help="read, write, admin; repeat it. [read and write]"),
     ] = None,
     days: Annotated[float | None, typer.Option(min=0.01, help="How long it is good.")] = None,
     url: ServerOrStore = None,

@@ -6,6 +6,7 @@ each item it is known how much was told, and only what is missing is told.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -48,6 +49,7 @@ class AgentLog:
         self.finish: Finish | None = None
         self._told: dict[str, int] = dict(position.get("told", {}))
         self._begun = bool(self._told)
+        self._sums: dict[str, int] = {}
         self._names: dict[str, JSON] = {}
         self._secrets = secrets
         self._whole_calls = whole_calls
@@ -121,7 +123,7 @@ class AgentLog:
         if kind == "function_call_arguments":
             yield from self._arguments(key, text)
         elif kind in ("output_text", "refusal", *REASONING):
-            self._tell(key, len(text))
+            self._tell_text(key, text)
             yield STREAMED.get(kind, Reasoning)(text, key)
 
     def _arguments(self, key: str, text: str) -> Iterator[Plain]:
@@ -136,18 +138,27 @@ class AgentLog:
         yield from self._ITEMS.get(item.get("type", ""), _nothing)(self, item, key)
         if not key:  # another one without any name may follow
             self._told.pop(key, None)
+            self._sums.pop(key, None)
 
     def _message(self, item: JSON, key: str) -> Iterator[Plain]:
         if item.get("role", "assistant") != "assistant":
             return  # some servers repeat the input
         told = self._told.get(key, 0)
-        for part in item.get("content") or ():
-            text = part.get("text") or part.get("refusal") or ""
+        parts = item.get("content") or ()
+        if self._differs(key, "".join(map(_text, parts))):
+            told = sum(len(_text(part)) for part in parts)  # what was shown stays as it is
+        for part in parts:
+            text = _text(part)
             made = Refusal if part.get("type") == "refusal" else Text
             yield from self._rest(key, text[told:], made)
             told = max(0, told - len(text))
             for annotation in self._new_annotations(part, key):
                 yield Annotation(annotation)
+
+    def _differs(self, key: str, text: str) -> bool:
+        """Tell whether an item's text does not begin with what was told of it piece by piece."""
+        begun = _bytes(text[: self._told.get(key, 0)])
+        return key in self._sums and zlib.crc32(begun) != self._sums[key]
 
     def _new_annotations(self, part: JSON, key: str) -> list[JSON]:
         """Return those that were not told yet, by events of their own or with the item."""
@@ -165,7 +176,7 @@ class AgentLog:
 
     def _rest(self, key: str, rest: str, made: Callable[..., Plain]) -> Iterator[Plain]:
         if rest:
-            self._tell(key, len(rest))
+            self._tell_text(key, rest)
             yield made(rest, key)
 
     def _call(self, item: JSON, key: str) -> Iterator[Plain]:
@@ -200,6 +211,11 @@ class AgentLog:
         reason = (response.get("incomplete_details") or {}).get("reason")
         self.finish = Finish(CUT.get(reason or "", "length" if reason else "stop"))
 
+    def _tell_text(self, key: str, text: str) -> None:
+        if key in self._sums or key not in self._told:  # else a former attempt told of it
+            self._sums[key] = zlib.crc32(_bytes(text), self._sums.get(key, 0))
+        self._tell(key, len(text))
+
     def _tell(self, key: str, size: int = 1) -> None:
         self._begun = True
         self._told[key] = self._told.get(key, 0) + size
@@ -212,6 +228,14 @@ class AgentLog:
         "mcp_approval_request": _approval,
         "mcp_approval_response": _consent,
     }
+
+
+def _text(part: JSON) -> str:
+    return str(part.get("text") or part.get("refusal") or "")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
 
 
 def _nothing(*_: object) -> Iterator[Plain]:

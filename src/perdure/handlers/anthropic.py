@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from perdure.deltas import Delta, Finish, Reasoning, Text, ToolCall, Usage
+from perdure.deltas import Annotation, Delta, Finish, Reasoning, Text, ToolCall, Usage
 from perdure.errors import UpstreamError
 from perdure.handlers import failures
 from perdure.handlers.wishes import mode_of, offered
@@ -196,6 +196,9 @@ class MessageLog:
             case "input_json_delta":
                 name, call_id = self._calls[index]
                 yield ToolCall(str(index), delta["partial_json"], name, call_id)
+            case "citations_delta" if (cited := delta["citation"]).get("url"):
+                link = {"url": cited["url"], "title": cited.get("title") or ""}
+                yield Annotation({"type": "url_citation", **link})
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):

@@ -27,6 +27,7 @@ from perdure.sse import EventTooLarge, Parser
 
 ANSWER_BYTES_MAX = 16 * 1024 * 1024
 OK, NOT_FOUND, GONE, TOO_MANY, SERVER_ERRORS = 200, 404, 410, 429, 500
+POLL_MAX_S = 10.0
 ATTACHES_MAX = 6
 """Attempts in a row to re-attach that bring nothing, before the answer counts as dropped."""
 OURS = frozenset({"background", "store", "conversation", "previous_response_id"})
@@ -156,12 +157,19 @@ class ResponsesHandler:
                 ) as response:
                     if response.status != OK:
                         raise await self._refused(response)
+                    wait_s = self._wait_s(response)
                     deltas = log.read_whole(await response.read_json(ANSWER_BYTES_MAX))
             except HttpError as error:
                 raise failures.unreachable(error) from None
             yield Marked(log.position, tuple(deltas))
             if log.finish is None:
-                await asyncio.sleep(self._poll_s)
+                await asyncio.sleep(wait_s)
+
+    def _wait_s(self, response: Response) -> float:
+        """Return how long to wait for the next look: as the server says, within bounds."""
+        told = response.headers.get("openai-poll-after-ms", "")
+        wait_s = int(told) / 1000 if told.isdecimal() else 0.0
+        return min(POLL_MAX_S, max(self._poll_s, wait_s))
 
     async def _read(self, opened: Any, log: AgentLog) -> AsyncGenerator[Delta, None]:
         """Yield what a response says; returns at its end, complete or not."""

@@ -1,15 +1,16 @@
 """The AI SDK's endpoint: `useChat` with resume, and a stop that keeps what was said.
 
 The chat's id is the client's own; to other people it means nothing. The client's messages are a
-copy: the server's tree is the truth, so only the last question is taken from them. A disconnect
-never stops anything, since closing a page, `stop()` and a lost network look alike on the wire.
+copy: the server's tree is the truth, so only the last question is taken from them, or the outputs
+of tools that ran in the page. A disconnect never stops anything, since closing a page, `stop()` and
+a lost network look alike on the wire.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,16 +21,20 @@ from perdure.accept import Question
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound
 from perdure.model import JSON, Chat, Message
-from perdure.ports import Accepted
+from perdure.ports import Accepted, NewMessage
 from perdure.routers import ui_shapes as shapes
+from perdure.routers import ui_told
 from perdure.routers.body import refuse_deep
-from perdure.routers.branches import branch
 from perdure.routers.given import Asker, Running, Who
 from perdure.routers.on_behalf import OwnToken
 from perdure.routers.shapes import storable
 from perdure.routers.streams import KEEPALIVE, EventStream, Outlet, patience_s, refuse_draining
-from perdure.routers.ui_messages import content_of, ui_message
+from perdure.routers.ui_messages import content_of
 from perdure.routers.ui_stream import DONE, Translator
+from perdure.routers.ui_told import Telling
+from perdure.routers.ui_turns import outputs_of, turn_of
+from perdure.routers.v1 import params
+from perdure.talk import wrapped
 from perdure.user_tokens import UserToken
 
 router = APIRouter(prefix="/api/chat", tags=["ai sdk"])
@@ -50,18 +55,25 @@ class UIStream(EventStream):
 
     hints = False
 
-    def __init__(self, core: Core, row: model.Request, call: Request) -> None:
+    def __init__(self, core: Core, telling: Telling, call: Request) -> None:
+        row = telling.row
         names = {"Perdure-Request-Id": row.id, "Perdure-Chat-Id": row.chat_id}
         super().__init__(core, None, HEADERS | names)
-        self.row = row
+        self.telling, self.row = telling, row
         self.resets = knows_resets(call)
 
     async def fill(self, outlet: Outlet) -> bool:
         """Translate the log to its end."""
         row, agent = self.row, self.core.agents.get(self.row.agent_id)
         goes_on = agent is not None and agent.recovery == "continue"
-        attempt = 1 if goes_on else row.attempt
-        translator = Translator(row.message_id, resets=self.resets, attempt=attempt)
+        attempt = 1 if goes_on else max(1, row.attempt)  # one that waits has had none
+        translator = Translator(
+            self.telling.message_id,
+            resets=self.resets,
+            attempt=attempt,
+            own=ui_told.own_tools(row),
+            before=self.telling.before,
+        )
         idle_s = patience_s(self.core)
         self.core.metrics.attach("ai_sdk", -1)
         with self.core.tails.reader(self.row.id, -1) as reader:
@@ -88,14 +100,16 @@ def knows_resets(call: Request) -> bool:
     openapi_extra=shapes.body(shapes.ChatBody),
 )
 async def send(core: Running, person: Asker, call: Request, own_token: OwnToken) -> Response:
-    """Ask, or ask again; answer with the stream of the answer."""
+    """Ask, ask again, or go on with outputs of tools; answer with the stream of the answer."""
     body = await _body(call)
     client_id = _client_id(body.get("id"))
     if body.get("trigger") == "regenerate-message":
         accepted = await _regenerate(core, person.user_id, client_id, body, own_token)
+    elif _messages(body)[-1].get("role") == "assistant":
+        return UIStream(core, await _go_on(core, person.user_id, client_id, body, own_token), call)
     else:
         accepted = await _ask(core, person.user_id, client_id, body, own_token)
-    return UIStream(core, accepted.request, call)
+    return UIStream(core, await ui_told.whole(core, accepted.request), call)
 
 
 @router.get(
@@ -107,11 +121,7 @@ async def send(core: Running, person: Asker, call: Request, own_token: OwnToken)
 async def history(core: Running, person: Who, client_id: shapes.ClientId) -> Response:
     """Return the messages of the active branch, for `useChat({messages})`."""
     chat = await _chat(core, client_id, person.user_id)
-    tree = await core.store.messages(chat.id, person.user_id)
-    shown = [
-        ui_message(message, await _partial(core, chat, message))
-        for message in branch(tree, chat.current_message_id)
-    ]
+    shown = await ui_told.messages(core, chat)
     body = {"id": client_id, "chat_id": chat.id, "messages": shown}
     return Response(msgspec.json.encode(body), media_type="application/json")
 
@@ -135,7 +145,9 @@ async def resume(core: Running, person: Who, client_id: shapes.ClientId, call: R
         return Response(status_code=204)
     running = await _unfinished(core, chat)
     row = running[0] if running else await _just_ended(core, chat)
-    return UIStream(core, row, call) if row else Response(status_code=204)
+    if row is None:
+        return Response(status_code=204)
+    return UIStream(core, await ui_told.whole(core, row, chat.current_message_id), call)
 
 
 @router.post(
@@ -165,7 +177,8 @@ async def _ask(
     chat = await _existing(core, client_id, user_id)
     edits = body.get("messageId") is not None and body["messageId"] == asked.get("id")
     tree = await core.store.messages(chat.id, user_id) if chat else []
-    parent_id = _parent({message.id: message for message in tree}, messages, edits=edits)
+    leaf = chat.current_message_id if chat else None
+    parent_id = _parent(tree, leaf, messages, edits=edits)
     fingerprint = hashlib.sha256(msgspec.json.encode([text, content])).hexdigest()
     question = Question(
         text=text,
@@ -180,6 +193,7 @@ async def _ask(
         # An edited question keeps its id: it is another one only by what it says.
         idempotency_key=_key(client_id, asked.get("id"), fingerprint if edits else ""),
         fingerprint=fingerprint,
+        params=_params(body),
         user_token=own_token,
     )
     accepted = await core.acceptance.ask(question)
@@ -189,35 +203,101 @@ async def _ask(
     return accepted
 
 
+async def _go_on(
+    core: Core, user_id: str, client_id: str, body: JSON, own_token: UserToken | None
+) -> Telling:
+    """Hand the outputs of the page's tools to the agent; tell what it answers, as more of the same.
+
+    Only of calls that an answer made and nobody answered yet. The same ones sent once more are told
+    the answer that they have had.
+    """
+    chat = await _chat(core, client_id, user_id)
+    said = _messages(body)[-1]
+    tree = await core.store.messages(chat.id, user_id)
+    turn = turn_of(tree, str(said.get("id")), chat.current_message_id)
+    given = outputs_of(said)
+    if not turn or not given:
+        raise Invalid("The last message is no question.", code="invalid_messages")
+    asked, fresh = _unanswered(turn, given)
+    row = await core.store.request(str(asked.request_id), user_id)
+    if not fresh:
+        return Telling(row, turn[0].id)
+    outputs = [NewMessage(model.new_id("msg"), "tool", o["output"], wrapped(o)) for o in fresh]
+    question = Question(
+        text=outputs[-1].text,
+        parts=outputs[-1].parts,
+        role="tool",
+        before=outputs[:-1],
+        user_id=user_id,
+        agent_id=body.get("agent_id") or row.agent_id,
+        chat_id=chat.id,
+        any_agent=True,
+        parent_id=asked.id,
+        follows=row.id,
+        idempotency_key=_key(client_id, asked.id, "outputs"),
+        params=_params(body) or row.params,
+        input=fresh,
+        user_token=own_token,
+    )
+    return Telling((await core.acceptance.ask(question)).request, turn[0].id)
+
+
+def _unanswered(turn: Sequence[Message], given: JSON) -> tuple[Message, list[JSON]]:
+    """Return the answer that made the calls to which these are outputs, and those that are new.
+
+    Where they were given before: the answer that followed, and none.
+    """
+    answers = [message for message in turn if message.request_id is not None]
+    for asked, after in zip(answers[::-1], [None, *answers[:0:-1]], strict=True):
+        said = asked.output or ()
+        calls = {item["call_id"] for item in said if item["type"] == "function_call"}
+        calls -= {item["call_id"] for item in said if item["type"] == "function_call_output"}
+        fresh = [given[call_id] for call_id in given if call_id in calls]
+        if fresh:
+            return (asked, fresh) if after is None else (after, [])
+    raise Invalid("No answer here waits for such an output.", code="no_tool_call_found")
+
+
 async def _regenerate(
     core: Core, user_id: str, client_id: str, body: JSON, own_token: UserToken | None
 ) -> Accepted:
     """Answer once more the question that `messageId` is or answers, or the last question."""
     chat = await _chat(core, client_id, user_id)
-    tree = {message.id: message for message in await core.store.messages(chat.id, user_id)}
+    messages = await core.store.messages(chat.id, user_id)
+    tree = {message.id: message for message in messages}
     wanted = body.get("messageId")
     answer = tree.get(wanted if isinstance(wanted, str) else "")
     if answer is not None and answer.request_id is None:
         later = [message for message in tree.values() if message.parent_id == answer.id]
         answer = next((message for message in later if message.request_id), None)
     if answer is None or answer.request_id is None:
-        answer = tree.get(chat.current_message_id or "")
+        leaf = chat.current_message_id
+        answer = next(iter(turn_of(messages, leaf or "", leaf)), None)
     if answer is None or answer.request_id is None:
         raise Invalid("There is no answer to make anew.", code="nothing_to_regenerate")
     return await core.acceptance.again(answer.request_id, user_id, own_token)
 
 
-def _parent(tree: Mapping[str, Message], messages: list[JSON], *, edits: bool) -> str | None:
-    """Return the message to answer to: the one before the question, where it is one of ours.
+def _parent(
+    tree: Sequence[Message], leaf: str | None, messages: list[JSON], *, edits: bool
+) -> str | None:
+    """Return the message to answer to: the end of the one before, where that is one of ours.
 
     None: the active leaf, for an edited question the root. The client knows questions by ids of its
     own until it loads the chat again; so an edited one follows the last message known by ours.
     """
+    known = {message.id: message for message in tree}
     ids = [one if isinstance(one := message.get("id"), str) else "" for message in messages]
-    if edits and ids[-1] in tree:
-        return tree[ids[-1]].parent_id
+    if edits and ids[-1] in known:
+        return known[ids[-1]].parent_id
     before = ids[:-1] if edits else ids[-2:-1]
-    return next((one for one in reversed(before) if one in tree), None)
+    found = next((one for one in reversed(before) if one in known), None)
+    return None if found is None else turn_of(tree, found, leaf)[-1].id
+
+
+def _params(body: JSON) -> JSON:
+    """Return the caller's parameters: the tools that its page carries out."""
+    return {"tools": tools} if (tools := params.tools_of(body)) else {}
 
 
 async def _chat(core: Core, client_id: str, user_id: str) -> Chat:
@@ -248,17 +328,6 @@ async def _just_ended(core: Core, chat: Chat) -> model.Request | None:
         if row.message_id == chat.current_message_id and (row.completed_at or 0) > since:
             return row
     return None
-
-
-async def _partial(core: Core, chat: Chat, message: Message) -> list[JSON] | None:
-    """Return the items so far of an answer in progress."""
-    if message.request_id is None or message.output is not None:
-        return message.output
-    try:
-        row = await core.store.request(message.request_id, chat.user_id)
-    except NotFound:
-        return None
-    return row.output or (await core.tails.snapshot(row.id)).output
 
 
 async def _body(call: Request) -> JSON:

@@ -11,7 +11,6 @@ import hashlib
 import html
 import mimetypes
 import re
-import secrets
 from pathlib import Path
 
 import msgspec
@@ -34,11 +33,10 @@ ASK_FIRST = "no-cache"
 LOGO_TYPES = {".svg": "image/svg+xml", ".png": "image/png", ".webp": "image/webp"}
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self' 'nonce-{nonce}'; "
+    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; "
     "img-src 'self' data: blob:{images}; font-src 'self'; connect-src 'self'; manifest-src 'self'; "
     "frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The nonce is for the style elements that menus and dialogs make while they are open."""
 
 FRAME_POLICY = (
     "sandbox allow-scripts; default-src 'none'; script-src 'sha256-{digest}'; "
@@ -116,16 +114,14 @@ def _headers(path: str, body: bytes) -> dict[str, str]:
 
 
 def _page(page: str, ui: Ui, auth_mode: str) -> Response:
-    """Return the page with its name, its colour and a fresh nonce, which nothing may cache."""
-    nonce = secrets.token_urlsafe(16)
+    """Return the page with its name and its colour, which nothing may cache."""
     head = (
-        f'<meta name="style-nonce" content="{nonce}">'
         f'<meta name="accent" content="{html.escape(ui.accent)}">'
         f'<meta name="auth-mode" content="{auth_mode}">'
         f"<title>{html.escape(ui.name)}</title>"
     )
     text = page.replace(TITLE, head, 1)
-    policy = POLICY.format(nonce=nonce, images=" https:" if ui.remote_images else "")
+    policy = POLICY.format(images=" https:" if ui.remote_images else "")
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
     return HTMLResponse(text, headers=headers)
 

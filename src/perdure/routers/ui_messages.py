@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from perdure.errors import Invalid
 from perdure.model import JSON, Message
+from perdure.routers.ui_turns import BROKE_OFF, parsed
+from perdure.talk import items_of
 
 
 def content_of(message: JSON) -> tuple[list[JSON] | None, str]:
@@ -34,12 +35,24 @@ def _content_part(part: JSON) -> JSON | None:
     return None
 
 
-def ui_message(message: Message, output: list[JSON] | None) -> JSON:
-    """Return a stored message as a `UIMessage`; `output` are an answer's items so far."""
-    parts = list(_answer_parts(output)) if output else list(_question_parts(message))
-    metadata = {"request_id": message.request_id} if message.request_id else {}
-    role = message.role if message.role in ("user", "assistant") else "system"
-    return {"id": message.id, "role": role, "parts": parts, "metadata": metadata}
+class Said(msgspec.Struct, frozen=True):
+    """What an answer has said so far, as items; `own`: the names of the tools that the page has."""
+
+    items: Sequence[JSON] = ()
+    own: Collection[str] = ()
+
+
+def ui_message(turn: Sequence[Message], said: Mapping[str, Said]) -> JSON:
+    """Return a `UIMessage`: a stored message, or an answer with what joined it.
+
+    `said`: by the ids of the answers among them.
+    """
+    first = turn[0]
+    parts = list(answer_parts(turn, said)) or list(_question_parts(first))
+    requests = [message.request_id for message in turn if message.request_id]
+    metadata = {"request_id": requests[-1]} if requests else {}
+    role = first.role if first.role in ("user", "assistant") else "system"
+    return {"id": first.id, "role": role, "parts": parts, "metadata": metadata}
 
 
 def _question_parts(message: Message) -> Iterator[JSON]:
@@ -51,36 +64,71 @@ def _question_parts(message: Message) -> Iterator[JSON]:
             yield {"type": "file", "mediaType": "image/*", "url": url}
 
 
-def _answer_parts(output: list[JSON]) -> Iterator[JSON]:
-    yield {"type": "step-start"}
-    results = {i["call_id"]: i["output"] for i in output if i["type"] == "function_call_output"}
-    for item in output:
-        match item["type"]:
-            case "message":
-                for part in item.get("content", ()):
-                    text = part.get("text") or part.get("refusal") or ""
-                    yield {"type": "text", "text": text, "state": "done"}
-            case "reasoning":
-                text = "".join(part["text"] for part in item.get("summary", ()))
-                yield {"type": "reasoning", "text": text, "state": "done"}
-            case "function_call":
-                yield _tool_part(item, results)
+def answer_parts(turn: Sequence[Message], said: Mapping[str, Said]) -> Iterator[JSON]:
+    """Yield the parts of a turn's answers that have said something, a step each."""
+    given = {item["call_id"]: item for message in turn for item in outputs_in(items_of(message))}
+    for message in turn:
+        answer = said.get(message.id, Said())
+        if not answer.items:
+            continue
+        results = {item["call_id"]: item for item in outputs_in(answer.items)}
+        yield {"type": "step-start"}
+        for item in answer.items:
+            match item["type"]:
+                case "message":
+                    for part in item.get("content", ()):
+                        text = part.get("text") or part.get("refusal") or ""
+                        yield {"type": "text", "text": text, "state": "done"}
+                        yield from sources(part.get("annotations", ()), item["id"])
+                case "reasoning":
+                    text = "".join(part["text"] for part in item.get("summary", ()))
+                    yield {"type": "reasoning", "text": text, "state": "done"}
+                case "function_call":
+                    ended = _result(results.get(item["call_id"])) or _given(
+                        given.get(item["call_id"])
+                    )
+                    yield _call_part(item, answer.own) | ended
 
 
-def _tool_part(item: JSON, results: dict[str, Any]) -> JSON:
-    answered = item["call_id"] in results
-    part = {
-        "type": "dynamic-tool",
-        "toolName": item["name"],
-        "toolCallId": item["call_id"],
-        "state": "output-available" if answered else "input-available",
-        "input": _parsed(item["arguments"]),
+def outputs_in(items: Iterable[JSON]) -> Iterator[JSON]:
+    """Yield those of some items that are outputs of tools."""
+    return (item for item in items if item["type"] == "function_call_output")
+
+
+def _call_part(item: JSON, own: Collection[str]) -> JSON:
+    """Return a tool call that waits; only of its own tools does the page know the types."""
+    name, given = item["name"], parsed(item["arguments"] or "{}")
+    kind = {"type": f"tool-{name}"} if name in own else {"type": "dynamic-tool", "toolName": name}
+    call = kind | {"toolCallId": item["call_id"], "input": given}
+    if isinstance(given, str):  # no JSON
+        return call | {"state": "output-error", "errorText": BROKE_OFF}
+    return call | {"state": "input-available"}
+
+
+def sources(annotations: Sequence[JSON], item_id: str) -> Iterator[JSON]:
+    """Yield the links of a text."""
+    for index, told in enumerate(annotations):
+        if told.get("url"):
+            link = {"url": told["url"], "title": told.get("title") or ""}
+            yield {"type": "source-url", "sourceId": f"{item_id}-{index}", **link}
+
+
+def _result(output: JSON | None) -> JSON:
+    """Return how a call ended that the agent carried out by itself."""
+    if output is None:
+        return {}
+    return {
+        "state": "output-available",
+        "output": parsed(output["output"]),
+        "providerExecuted": True,
     }
-    return part | ({"output": _parsed(results[item["call_id"]])} if answered else {})
 
 
-def _parsed(text: Any) -> Any:
-    try:
-        return msgspec.json.decode(text) if isinstance(text, str) else text
-    except msgspec.DecodeError:
-        return text
+def _given(output: JSON | None) -> JSON:
+    """Return how a call ended that the page carried out."""
+    if output is None:
+        return {}
+    said = parsed(output["output"])
+    if output.get("status") == "incomplete":
+        return {"state": "output-error", "errorText": str(said)}
+    return {"state": "output-available", "output": said}

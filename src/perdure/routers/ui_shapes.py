@@ -26,6 +26,7 @@ class ChatBody(BaseModel):
     trigger: Any = Field(default=None, description="`regenerate-message`: answer once more.")
     messageId: Any = Field(default=None, description="The question that is edited, or the answer.")  # noqa: N815 - the AI SDK's name
     agent_id: Any = Field(default=None, description="Whom to ask; the chat's agent.")
+    tools: list[JSON] | None = Field(default=None, description="The page's own, as under `/v1`.")
 
 
 class ChatHistory(BaseModel):

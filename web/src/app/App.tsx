@@ -2,7 +2,7 @@ import { lazy, Suspense, useEffect, useState } from "react";
 import { Conversation } from "~/features/chat";
 import { actions, useConfig, useOperating, usePreferences, useRoute } from "~/hooks";
 import { client } from "~/hooks/connected";
-import { TooltipProvider } from "~/ui/Tooltip";
+import { Tooltips } from "~/ui/Tooltip";
 import { applyTheme } from "~/ui/theme";
 import { Notices } from "./Notices";
 import { Shell } from "./Shell";
@@ -27,7 +27,7 @@ export function App() {
   const [sought, seek] = useState(0);
   useShortcuts({ help: () => show("help"), search: () => seek((times) => times + 1) });
   return (
-    <TooltipProvider>
+    <>
       <Shell
         sought={sought}
         onSettings={() => show("settings")}
@@ -48,7 +48,8 @@ export function App() {
         {sheet === "help" && <HelpSheet onClose={() => show(null)} />}
       </Suspense>
       <Notices onDismiss={actions.dismiss} />
-    </TooltipProvider>
+      <Tooltips />
+    </>
   );
 }
 

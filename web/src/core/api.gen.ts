@@ -134,8 +134,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ask, or ask again
-         * @description Ask, or ask again; answer with the stream of the answer.
+         * Ask, ask again, or go on with outputs of tools
+         * @description Ask, ask again, or go on with outputs of tools; answer with the stream of the answer.
          */
         post: operations["sendChat"];
         delete?: never;
@@ -1475,6 +1475,14 @@ export interface components {
              * @description The client's copy of the talk, the question last.
              */
             messages: unknown;
+            /**
+             * Tools
+             * @description The page's own, as under `/v1`.
+             * @default null
+             */
+            tools: {
+                [key: string]: unknown;
+            }[] | null;
             /**
              * Trigger
              * @description `regenerate-message`: answer once more.

@@ -1,8 +1,9 @@
-/** The data of server-sent events, one by one, from the bytes of a response. */
-
-import { EventSourceParserStream } from "eventsource-parser/stream";
+/** The data of server-sent events, one by one, from the bytes of a response.
+ *
+ * The parser is fetched when it is needed: most pages have a WebSocket and never do. */
 
 export async function* framesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<string> {
+  const { EventSourceParserStream } = await import("eventsource-parser/stream");
   const frames = body
     .pipeThrough(new TextDecoderStream() as unknown as TransformStream<Uint8Array, string>)
     .pipeThrough(new EventSourceParserStream())

@@ -18,6 +18,14 @@ export function useNotices(): readonly Notice[] {
   return useStore(store, (state) => state.notices);
 }
 
+/** Let the browser keep a chat as a file. */
+export function download(chat_id: string, format: "md" | "json"): void {
+  const link = document.createElement("a");
+  link.href = `/api/chats/${chat_id}/export?format=${format}`;
+  link.download = "";
+  link.click();
+}
+
 /** The draft of a chat (null = of the new one), kept in the browser. */
 export function useDraft(chatId: string | null): [string, (text: string) => void] {
   const [draft, setDraft] = useState(() => loadDraft(chatId));

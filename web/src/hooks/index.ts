@@ -1,6 +1,6 @@
 /** The React skin over `core`: what components may ask for. */
 
-export { useConnection, useDraft, useNotices, usePreferences } from "./browser";
+export { download, useConnection, useDraft, useNotices, usePreferences } from "./browser";
 export { useChat, useTranscript } from "./chat";
 export { useChatList, useChatSearch } from "./chats";
 export { actions, store } from "./connected";

@@ -2,7 +2,6 @@ import type { ButtonHTMLAttributes, ReactNode, Ref } from "react";
 import styles from "./Button.module.css";
 import { Icon, type IconName } from "./icons";
 import { join } from "./join";
-import { Tooltip } from "./Tooltip";
 
 type Native = Omit<ButtonHTMLAttributes<HTMLButtonElement>, "children">;
 
@@ -33,24 +32,19 @@ export interface IconButtonProps extends Native {
   ref?: Ref<HTMLButtonElement>;
 }
 
-/** A button that is only an icon: `label` names it, and shows as a tooltip with its `hint` (keys). */
+/** A button that is only an icon: `label` names it, and is shown by `Tooltips` with `hint` (keys). */
 export function IconButton(props: IconButtonProps) {
   const { label, icon, hint, small, tone = "quiet", tooltip = true, className, ...rest } = props;
-  const button = (
+  return (
     <button
       type="button"
       aria-label={label}
+      data-tooltip={tooltip ? label : undefined}
+      data-hint={hint}
       className={join(styles.icon, small && styles.small, styles[tone], className)}
       {...rest}
     >
       {typeof icon === "string" ? <Icon name={icon as IconName} size={small ? 16 : 18} /> : icon}
     </button>
-  );
-  return tooltip ? (
-    <Tooltip text={label} hint={hint}>
-      {button}
-    </Tooltip>
-  ) : (
-    button
   );
 }

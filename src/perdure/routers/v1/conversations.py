@@ -14,7 +14,6 @@ from perdure.routers.given import Running, Who
 from perdure.routers.v1 import items, params
 from perdure.routers.v1.creating import conversation
 from perdure.routers.v1.shapes import (
-    After,
     ConversationBody,
     ConversationChange,
     ConversationId,
@@ -23,13 +22,12 @@ from perdure.routers.v1.shapes import (
     ItemId,
     ItemList,
     ItemObject,
-    Limit,
     NewItems,
-    Order,
+    Page,
     body,
     refusals,
 )
-from perdure.routers.v1.shown import LIMIT, answer, list_of, message_items, page
+from perdure.routers.v1.shown import answer, list_of, message_items
 
 router = APIRouter(prefix="/conversations")
 
@@ -126,14 +124,12 @@ async def list_items(
     core: Running,
     person: Who,
     conversation_id: ConversationId,
-    limit: Limit = LIMIT,
-    order: Order = "desc",
-    after: After = None,
+    page: Page,
 ) -> Response:
     """List the items of a conversation's active branch."""
     line = await _line(core, conversation_id, person.user_id)
     every = [item for message in line for item in message_items(message)]
-    return page(every, order=order, after=after, limit=limit)
+    return page.of(every)
 
 
 @router.get(

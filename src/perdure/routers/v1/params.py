@@ -189,6 +189,16 @@ def _check_kind(name: str, value: Any) -> None:
         raise Invalid(detail, code="string_above_max_length", param=name)
 
 
+def tools_of(body: JSON) -> list[JSON]:
+    """Return a body's tools, checked; null and absent are none. Raises `Invalid`."""
+    tools = body.get("tools")
+    if tools is None:
+        return []
+    _check_kind("tools", tools)
+    _check_tools(tools)
+    return list(tools)
+
+
 def _check_tools(tools: list[Any]) -> None:
     for index, tool in enumerate(tools):
         name = f"tools[{index}]"

@@ -18,19 +18,17 @@ from perdure.routers.v1 import following, params, retries
 from perdure.routers.v1.creating import create
 from perdure.routers.v1.items import missing, read, wrong_type
 from perdure.routers.v1.shapes import (
-    After,
     CompactBody,
     CreateResponse,
     DeletedObject,
     ItemList,
-    Limit,
-    Order,
+    Page,
     ResponseId,
     ResponseObject,
     body,
     refusals,
 )
-from perdure.routers.v1.shown import LIMIT, answer, page, shown_response
+from perdure.routers.v1.shown import answer, shown_response
 from perdure.tail import Drained
 
 router = APIRouter()
@@ -159,21 +157,20 @@ async def input_items(
     core: Running,
     person: Who,
     response_id: ResponseId,
-    limit: Limit = LIMIT,
-    order: Order = "desc",
-    after: After = None,
+    page: Page,
 ) -> Response:
     """List the items that a response was made from."""
     row = await _found(core, response_id, person.user_id)
     given = await core.store.input(row.id, person.user_id) or await _question(core, row)
-    return page(given, order=order, after=after, limit=limit)
+    return page.of(given)
 
 
 async def _whole(core: Core, row: model.Request, wish: params.Wish, call: Request) -> Response:
     """Wait for a response and return it whole; one that is not stored goes with its caller."""
     try:
-        if not await following.ended(core, row, call):
-            await retries.unanswered(core, row, wish)
+        async with retries.held(core, row, wish):
+            if not await following.ended(core, row, call):
+                await retries.unanswered(core, row, wish)
         return await shown_response(core, await core.store.request(row.id, row.user_id))
     except Drained:
         await retries.unanswered(core, row, wish)

@@ -3,19 +3,21 @@
 The OpenAI libraries send no Idempotency-Key: a retry is the same call once more, with a header that
 says that it is one, but not of what. So only what is certain is joined: a call that wanted its
 whole answer in one piece, whose caller went away before it (their timeout is ten minutes), or whose
-server ended before it. The store knows them, so that the retry may reach another process.
-Everything else makes a response of its own.
+server ended before it. The store knows them, so that the retry may reach another process: one that
+holds a call says so again and again, and one that was killed says it no more. Everything else makes
+a response of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from starlette.requests import Request
 
-from perdure import model
+from perdure import chores, model
 from perdure.core import Core
 from perdure.errors import PerdureError
 from perdure.model import JSON
@@ -24,6 +26,10 @@ from perdure.routers.v1.params import Wish
 AGE_MAX_S = 150.0
 """How long after its end a response may be joined: the libraries wait up to two minutes."""
 LOOKED_AT = 50
+HOLD_S = 2.0
+"""How often a server says that it holds a call; the first time after so long."""
+HELD, ANSWERED = "held ", "answered "
+"""What a note says of a call, before its fingerprint; without either, that nobody was told."""
 
 
 def is_retry(call: Request) -> bool:
@@ -39,12 +45,61 @@ async def unanswered(core: Core, row: model.Request, wish: Wish) -> None:
             await core.store.unanswered(row.id, wish.fingerprint)
 
 
+@contextlib.asynccontextmanager
+async def held(core: Core, row: model.Request, wish: Wish) -> AsyncIterator[None]:
+    """Say, as long as the block lasts, that a living server holds this call.
+
+    Where it is the only one, its next start tells by the times.
+    """
+    if row.transient or core.settings.alone:
+        yield
+        return
+    noted = asyncio.Event()
+    saying = asyncio.create_task(_say(core, row, HELD + wish.fingerprint, noted))
+    try:
+        yield
+    finally:
+        await chores.end([saying])
+        if noted.is_set():
+            with contextlib.suppress(PerdureError):
+                if await core.store.rejoin(row.user_id, HELD + wish.fingerprint) is None:
+                    # A retry took the note away, and waits to see whether it comes back.
+                    await core.store.unanswered(row.id, ANSWERED + wish.fingerprint)
+
+
+async def _say(core: Core, row: model.Request, mark: str, noted: asyncio.Event) -> None:
+    while True:
+        await asyncio.sleep(HOLD_S)
+        with contextlib.suppress(PerdureError):
+            noted.set()
+            await core.store.unanswered(row.id, mark)
+
+
 async def first_try(core: Core, user_id: str, wish: Wish) -> model.Request | None:
     """Return the response that an unanswered first try of this call made, if there is one."""
     row = await core.store.rejoin(user_id, wish.fingerprint)
-    if row is None and core.settings.alone:
-        row = await _outlived(core, user_id, wish)
+    if row is None:
+        find = _outlived if core.settings.alone else _orphaned
+        row = await find(core, user_id, wish)
     return row if row is not None and _young(row) else None
+
+
+async def _orphaned(core: Core, user_id: str, wish: Wish) -> model.Request | None:
+    """Return a response of the same call whose server was killed while it held it.
+
+    Its note is taken away; one that lives puts it back, or tells what became of the call.
+    """
+    row = await core.store.rejoin(user_id, HELD + wish.fingerprint)
+    if row is None:
+        return None
+    await asyncio.sleep(2.5 * HOLD_S)
+    left = await core.store.rejoin(user_id, wish.fingerprint)
+    if left is not None:
+        return left
+    for mark in (HELD, ANSWERED):
+        if await core.store.rejoin(user_id, mark + wish.fingerprint) is not None:
+            return None
+    return row
 
 
 async def _outlived(core: Core, user_id: str, wish: Wish) -> model.Request | None:

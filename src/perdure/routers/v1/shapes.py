@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import Path, Query
+from fastapi import Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from perdure.model import JSON
 from perdure.response import response
 from perdure.routers.shapes import CHAT_ID, MESSAGE_ID, REQUEST_ID, example
-from perdure.routers.v1.shown import LIMIT_MAX
+from perdure.routers.v1.shown import LIMIT, LIMIT_MAX, Paging
 
 AT_S = 1_795_000_000
 TEXT = {"type": "output_text", "text": "Nothing is lost.", "annotations": [], "logprobs": []}
@@ -27,9 +27,19 @@ RESPONSE |= {"status": "completed", "completed_at": AT_S + 4, "output": [MESSAGE
 ResponseId = Annotated[str, Path(description="`resp_…`")]
 ConversationId = Annotated[str, Path(description="`chat_…`")]
 ItemId = Annotated[str, Path(description="Of an item of the conversation.")]
-Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Size of a page.")]
-Order = Annotated[Literal["asc", "desc"], Query(description="`desc`: newest first.")]
-After = Annotated[str | None, Query(description="Id of the last item of the page before.")]
+
+
+async def _paging(
+    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Size of a page.")] = LIMIT,
+    order: Annotated[Literal["asc", "desc"], Query(description="`desc`: newest first.")] = "desc",
+    after: Annotated[
+        str | None, Query(description="Id of the last item of the page before.")
+    ] = None,
+) -> Paging:
+    return Paging(limit, order, after)
+
+
+Page = Annotated[Paging, Depends(_paging)]
 
 Metadata = Annotated[
     dict[str, Annotated[str, Field(max_length=512)]],

@@ -82,18 +82,23 @@ def text_part(kind: str, text: str) -> JSON:
     return {**part, "annotations": [], "logprobs": []} if kind == "output_text" else part
 
 
-def page(
-    items: Sequence[JSON], *, order: Literal["asc", "desc"], after: str | None, limit: int
-) -> Response:
-    """Return a page of a list that is given oldest first."""
-    listed = list(items) if order == "asc" else list(reversed(items))
-    if after is not None:
-        ids = [item["id"] for item in listed]
-        if after not in ids:
-            detail = f"No item with id '{after[:100]}' found in this list."
-            raise Invalid(detail, code="invalid_value", param="after")
-        listed = listed[ids.index(after) + 1 :]
-    return answer(list_of(listed[:limit], has_more=len(listed) > limit))
+class Paging(msgspec.Struct, frozen=True):
+    """Which page of a list is wanted."""
+
+    limit: int
+    order: Literal["asc", "desc"]
+    after: str | None
+
+    def of(self, items: Sequence[JSON]) -> Response:
+        """Return the page of a list that is given oldest first."""
+        listed = list(items) if self.order == "asc" else list(reversed(items))
+        if self.after is not None:
+            ids = [item["id"] for item in listed]
+            if self.after not in ids:
+                detail = f"No item with id '{self.after[:100]}' found in this list."
+                raise Invalid(detail, code="invalid_value", param="after")
+            listed = listed[ids.index(self.after) + 1 :]
+        return answer(list_of(listed[: self.limit], has_more=len(listed) > self.limit))
 
 
 def list_of(data: Sequence[JSON], *, has_more: bool = False) -> JSON:

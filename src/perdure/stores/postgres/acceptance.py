@@ -23,9 +23,11 @@ WITH changed AS (
   UPDATE chat SET revision = changed.revision, current_message_id = $3, updated_at = {NOW}
     FROM changed WHERE id = $1 RETURNING 1
 )
-SELECT {admission.LOCK} FROM told
+SELECT {admission.LOCK_IF_FREE} FROM told
 """
 """The person's row, then the admission: in this order, since only what was told is decided on."""
+UNSEEN_MAX = 256
+"""At most so many questions are being accepted at once by all servers, unseen by each other."""
 INSERT = f"""
 WITH first AS (INSERT INTO segment (request_id, first, last, data) VALUES ($1, 0, 0, $13))
 INSERT INTO request (id, chat_id, user_id, agent_id, user_message_id, message_id, status,
@@ -145,18 +147,33 @@ class Acceptance:
         await messages.insert(self._session, new.chat_id, answer, parent, request_id=new.id)
         return await self._insert_request(str(parent))
 
-    async def admit(self) -> dict[str, float]:
+    async def admit(self) -> dict[str, float] | None:
         """Tell the chat's person, and return who may run now: when they were marked so, by id.
 
-        The whole deployment waits from here to the commit: only what decides is done here. Raises
-        `TooMany` when more wait than may, unless the new one could run at once.
+        None: somebody else decides at this instant, and whoever waited for that would hold up the
+        next one. The caller decides later, about all who came meanwhile. Raises `TooMany` when more
+        wait than may, unless the new one could run at once.
         """
         new = self._new
-        await self._session.one(DECIDING, new.chat_id, new.user_id, new.message_id)
-        total, mine = await self._session.one(admission.COUNT, new.user_id, new.id)
+        place = (new.chat_id, new.user_id, new.message_id)
+        (deciding,) = await self._session.one(DECIDING, *place)
+        total, mine = await self._count()
+        if not deciding and (
+            total >= new.limits.queued_max - UNSEEN_MAX or mine >= new.limits.queued_per_user_max
+        ):
+            await self._session.one(f"SELECT {admission.LOCK}")
+            deciding = True
+            total, mine = await self._count()
         if total >= new.limits.queued_max or mine >= new.limits.queued_per_user_max:
             await self._check_room(total, mine)
-        return await admission.admit(self._session, new.limits.run) if new.start else {}
+        if not new.start:
+            return {}
+        return await admission.admit(self._session, new.limits.run) if deciding else None
+
+    async def _count(self) -> tuple[int, int]:
+        """Return how many others wait, in total and of this person."""
+        total, mine = await self._session.one(admission.COUNT, self._new.user_id, self._new.id)
+        return total, mine
 
     async def _check_room(self, total: int, mine: int) -> None:
         """Refuse the new request unless it could start at once, whoever else has to wait."""

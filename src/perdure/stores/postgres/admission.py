@@ -15,6 +15,7 @@ from perdure.stores.postgres.database import NOW, Session
 
 LOCK = "pg_advisory_xact_lock(hashtext('perdure.admission'))"
 """Whoever decides about who may run holds it to the end of its transaction."""
+LOCK_IF_FREE = "pg_try_advisory_xact_lock(hashtext('perdure.admission'))"
 EVERYBODY = RunLimits(running_max=2**31 - 1, running_per_user_max=2**31 - 1)
 QUEUED = "status = 'queued' AND dispatched_at IS NULL"
 LOOK = f"""

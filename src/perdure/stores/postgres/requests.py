@@ -67,6 +67,8 @@ class Requests(Appending):
             await self._end(session, request_id, Status.CANCELLED)
         request = await accept.write()
         admitted = await accept.admit()
+        if admitted is None:
+            return Accepted(request, interrupted=interrupted, undecided=True)
         request.dispatched_at = admitted.get(new.id)
         return Accepted(request, interrupted=interrupted, admitted=[*admitted])
 

@@ -16,12 +16,12 @@ export function AgentPicker({ agents, chosen, onChoose }: AgentPickerProps) {
     <Menu
       align="start"
       side="top"
-      trigger={
-        <Button tone="quiet" aria-label={`Agent: ${chosen.name}. Choose another`}>
+      button={(given) => (
+        <Button tone="quiet" aria-label={`Agent: ${chosen.name}. Choose another`} {...given}>
           {chosen.name}
           <Icon name="chevronDown" size={14} />
         </Button>
-      }
+      )}
     >
       {agents.map(({ id, name, description }) => (
         <MenuChoice

@@ -1,4 +1,5 @@
 import type { Chat } from "~/core/types";
+import { download } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { Hidden } from "~/ui/Hidden";
 import { Menu, MenuItem } from "~/ui/Menu";
@@ -28,7 +29,7 @@ export function Header({ chat, fresh, agent }: HeaderProps) {
 
 function Export({ chatId }: { chatId: string }) {
   return (
-    <Menu trigger={<IconButton small label="Export chat" icon="download" />}>
+    <Menu button={(given) => <IconButton small label="Export chat" icon="download" {...given} />}>
       <MenuItem icon="download" onSelect={() => download(chatId, "md")}>
         Export as Markdown
       </MenuItem>
@@ -37,11 +38,4 @@ function Export({ chatId }: { chatId: string }) {
       </MenuItem>
     </Menu>
   );
-}
-
-function download(chatId: string, format: "md" | "json"): void {
-  const link = document.createElement("a");
-  link.href = `/api/chats/${chatId}/export?format=${format}`;
-  link.download = "";
-  link.click();
 }

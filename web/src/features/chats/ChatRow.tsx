@@ -1,6 +1,6 @@
 import { type MouseEvent, memo, useState } from "react";
 import type { Chat } from "~/core/types";
-import { actions, useRoute } from "~/hooks";
+import { actions, download, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { join } from "~/ui/join";
 import { Menu, MenuItem, MenuLine } from "~/ui/Menu";
@@ -47,17 +47,19 @@ export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
 });
 
 function RowMenu({ chat, onRename }: { chat: Chat; onRename: () => void }) {
-  const trigger = (
-    <IconButton
-      label={`Menu of ${chat.title}`}
-      icon="more"
-      small
-      tooltip={false}
-      className={styles.menu ?? ""}
-    />
-  );
   return (
-    <Menu trigger={trigger} onCloseAutoFocus={keepFocusOfField}>
+    <Menu
+      button={(given) => (
+        <IconButton
+          label={`Menu of ${chat.title}`}
+          icon="more"
+          small
+          tooltip={false}
+          className={styles.menu}
+          {...given}
+        />
+      )}
+    >
       <MenuItem icon="pencil" onSelect={onRename}>
         Rename
       </MenuItem>
@@ -80,16 +82,4 @@ function RowMenu({ chat, onRename }: { chat: Chat; onRename: () => void }) {
       </MenuItem>
     </Menu>
   );
-}
-
-/** The field for a new name has the focus by now; the menu must not take it back. */
-function keepFocusOfField(event: Event) {
-  if (document.activeElement instanceof HTMLInputElement) event.preventDefault();
-}
-
-function download(chat_id: string, format: "md" | "json") {
-  const link = document.createElement("a");
-  link.href = `/api/chats/${chat_id}/export?format=${format}`;
-  link.download = "";
-  link.click();
 }

@@ -109,7 +109,10 @@ function Footer({ onSettings, onTokens, onHelp, onArchived }: FooterProps) {
         {me?.display}
       </span>
       <IconButton label="Settings" icon="gear" small onClick={onSettings} />
-      <Menu side="top" trigger={<IconButton label="More" icon="more" small tooltip={false} />}>
+      <Menu
+        side="top"
+        button={(given) => <IconButton label="More" icon="more" small tooltip={false} {...given} />}
+      >
         <MenuItem icon="archive" onSelect={onArchived}>
           Archived chats
         </MenuItem>
@@ -119,7 +122,7 @@ function Footer({ onSettings, onTokens, onHelp, onArchived }: FooterProps) {
           </MenuItem>
         )}
         {me?.admin && (
-          <MenuItem icon="info" onSelect={operate}>
+          <MenuItem icon="gauge" onSelect={operate}>
             Operator page
           </MenuItem>
         )}
@@ -130,7 +133,7 @@ function Footer({ onSettings, onTokens, onHelp, onArchived }: FooterProps) {
           API documentation
         </MenuItem>
         {session.ours && (
-          <MenuItem icon="close" onSelect={() => void session.signOut()}>
+          <MenuItem icon="leave" onSelect={() => void session.signOut()}>
             Sign out
           </MenuItem>
         )}

@@ -67,7 +67,7 @@ function Row({ token, onRevoke }: { token: Token; onRevoke: () => void }) {
           <Button
             autoFocus
             tone="danger"
-            aria-label={`Revoke ${token.name} now`}
+            aria-label={`Revoke now: ${token.name}`}
             onClick={onRevoke}
           >
             Revoke now

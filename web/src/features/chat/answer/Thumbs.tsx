@@ -1,12 +1,14 @@
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { actions, useFeedback } from "~/hooks";
 import { Button, IconButton } from "~/ui/Button";
 import { Dialog } from "~/ui/Dialog";
 import { TextArea } from "~/ui/TextArea";
+import { useSeen } from "~/ui/useSeen";
 
 /** A verdict on an answer; once given, a comment can be added. */
 export function Thumbs({ requestId }: { requestId: string }) {
-  const feedback = useFeedback(requestId);
+  const place = useRef<HTMLButtonElement>(null);
+  const feedback = useFeedback(useSeen(place) ? requestId : null);
   const [commenting, setCommenting] = useState(false);
   const { value: given, rationale } = feedback;
   const give = async (value: boolean, comment?: string) => {
@@ -18,6 +20,7 @@ export function Thumbs({ requestId }: { requestId: string }) {
   return (
     <>
       <IconButton
+        ref={place}
         small
         label="Good answer"
         icon="thumbUp"

@@ -71,3 +71,10 @@ test("a block of code with brackets and colons lets settled blocks keep their el
   rerender(<Markdown text={`${code}[One].\n\nTwo and more.`} growing />);
   expect(container.querySelector("p")).toBe(first);
 });
+
+test("lists, quotations and tables run in the direction of their own words", () => {
+  const page = html("أولا\n\n- one\n\n1. two\n\n> three\n\n| a |\n|---|\n| b |");
+  for (const name of ["ul", "ol", "blockquote", "[role=group]"]) {
+    expect(page.querySelector(name)?.getAttribute("dir")).toBe("auto");
+  }
+});

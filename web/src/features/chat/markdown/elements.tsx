@@ -92,7 +92,7 @@ function Table({ children }: { children?: ReactNode }) {
   return (
     // biome-ignore lint/a11y/useSemanticElements: a group for the keys, not a fieldset
     // biome-ignore lint/a11y/noNoninteractiveTabindex: wide tables are scrolled with the keys
-    <div role="group" className={styles.table} tabIndex={0} aria-label="Table">
+    <div dir="auto" role="group" className={styles.table} tabIndex={0} aria-label="Table">
       <table>{children}</table>
     </div>
   );
@@ -103,13 +103,41 @@ function Tick({ checked }: { checked?: boolean | undefined }) {
   return <input type="checkbox" disabled checked={checked === true} aria-label={label} />;
 }
 
+interface ListProps extends CodeProps {
+  start?: number | undefined;
+}
+
+// Each runs in the direction of its own words: short texts are parsed together, whatever their script.
+function Bullets({ className, children }: CodeProps) {
+  return (
+    <ul dir="auto" className={className}>
+      {children}
+    </ul>
+  );
+}
+
+function Numbers({ className, start, children }: ListProps) {
+  return (
+    <ol dir="auto" className={className} start={start}>
+      {children}
+    </ol>
+  );
+}
+
+function Quotation({ children }: { children?: ReactNode }) {
+  return <blockquote dir="auto">{children}</blockquote>;
+}
+
 const ELEMENTS: Components = {
   a: Link,
+  blockquote: Quotation,
   code: Code,
   img: Picture,
   input: Tick,
+  ol: Numbers,
   pre: Pre,
   table: Table,
+  ul: Bullets,
 };
 
 const HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"] as const;

@@ -3,7 +3,7 @@ import { Pace } from "./pace";
 import type { Place } from "./places";
 import { useRange } from "./stepwise";
 
-/** Chats of so many messages are shown whole: then a search in the page finds everything. */
+/** Chats of so many messages are shown whole. */
 const WHOLE_MAX = 80;
 const PAGE = 40;
 /** Earlier ones are shown before a person has come to them. */
@@ -13,7 +13,8 @@ const MESSAGES = new Pace(3);
 
 /**
  * Returns which of a chat's messages are shown, `from` … `to`. Of a long chat these are the latest;
- * more are shown when one comes near the `mark` above them, or calls `earlier`.
+ * more are shown when one comes near the `mark` above them, or calls `earlier`; all, step by step,
+ * when one searches the page.
  */
 export function useEarlier(
   count: number,
@@ -32,6 +33,7 @@ export function useEarlier(
     if (box.current && box.current.scrollTop < 1) box.current.scrollTop = 1;
     setFloor((before) => Math.max(0, before - PAGE));
   }, [box]);
+  useFinding(useCallback(() => setFloor(0), []));
   useEffect(() => {
     if (from > floor || !mark.current) return;
     const observer = new IntersectionObserver(
@@ -44,4 +46,15 @@ export function useEarlier(
     return () => observer.disconnect();
   }, [from, floor, box, earlier]);
   return { from, to, floor, mark, earlier };
+}
+
+/** Calls `act` when the browser is about to search the page: it finds only what is shown. */
+function useFinding(act: () => void): void {
+  useEffect(() => {
+    const listen = (event: KeyboardEvent) => {
+      if ((event.metaKey || event.ctrlKey) && event.key.toLowerCase() === "f") act();
+    };
+    addEventListener("keydown", listen);
+    return () => removeEventListener("keydown", listen);
+  }, [act]);
 }
