@@ -154,9 +154,13 @@ class Acceptance:
         return await self._accept(new, question.user_token)
 
     async def again(
-        self, request_id: str, user_id: str, user_token: UserToken | None = None
+        self,
+        request_id: str,
+        user_id: str,
+        user_token: UserToken | None = None,
+        idempotency_key: str | None = None,
     ) -> Accepted:
-        """Ask the question of an ended request once more: a sibling answer.
+        """Ask the question of an ended request once more: a sibling answer, one for each key.
 
         Raises:
             Conflict: `request_unfinished` while it has not ended.
@@ -173,7 +177,13 @@ class Acceptance:
             detail = f"The agent {before.agent_id} is no longer configured here."
             raise Invalid(detail, code="unknown_agent")
         new = self._new(user_id, before.chat_id, before.agent_id, before.metadata, before.params)
-        again = msgspec.structs.replace(new, answers=before.user_message_id, any_agent=True)
+        again = msgspec.structs.replace(
+            new,
+            answers=before.user_message_id,
+            any_agent=True,
+            idempotency_key=idempotency_key,
+            fingerprint=f"retry {request_id}",
+        )
         return await self._accept(again, user_token)
 
     async def cancel(self, request_id: str, user_id: str) -> Request:

@@ -234,6 +234,9 @@ def _server(
     if not wanted.base_url or not wanted.model:
         detail = f"agents.{agent_id}: the handler {wanted.handler} needs base_url and model."
         raise SettingsError(detail)
+    if not wanted.base_url.startswith(("http://", "https://")):
+        detail = f"agents.{agent_id}: base_url begins with http:// or https://; this one does not."
+        raise SettingsError(detail)
     key = _key(agent_id, wanted)
     return wanted.base_url, wanted.model, key, wanted.headers, wanted.params
 

@@ -90,6 +90,8 @@ class Core:
             self.acceptance.user_tokens = self.runner.user_tokens
         self.queue.consume(self.runner.deliver)
         self.besides: list[Callable[[], Awaitable[None]]] = []  # to let go of in the end, too
+        self.opened = False
+        self._opening: asyncio.Task[None] | None = None
         self._drained: asyncio.Task[None] | None = None
 
     def _runner(self) -> Runner:
@@ -146,11 +148,16 @@ class Core:
         self.acceptance.traces = self.runner.traces = self.reconciler.traces = traces
 
     async def open(self) -> None:
-        """Open the store, take over what a dead self left, and start.
+        """Open the store, take over what a dead self left, and start; once, however often called.
 
         Where this process owns the store alone, whatever is streaming there belongs to nobody;
         in a shared one only a lapsed lease says so.
         """
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name="open")
+        await asyncio.shield(self._opening)
+
+    async def _open(self) -> None:
         if any(acts(agent.handler) for agent in self.agents.values()):
             forbid_core_dumps()
         await self.store.open()
@@ -168,6 +175,7 @@ class Core:
         self.webhooks.start()
         if self.verdicts is not None:
             self.verdicts.start()
+        self.opened = True
         self.dispatch.ring()
 
     async def drain(self) -> None:

@@ -118,7 +118,7 @@ class Settings(BaseSettings):
         default=30, description="How long a worker owns a request without renewing."
     )
     reap_s: Seconds = Field(
-        default=5, description="How often lost, undelivered and old things are looked for."
+        default=5, description="How often lost and undelivered things are looked for."
     )
     limits: Limits = Limits()
     retention: Retention = Retention()

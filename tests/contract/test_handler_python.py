@@ -143,6 +143,7 @@ ERRORS = {
     ValueError("no such parcel"): "The agent raised ValueError: no such parcel",
     KeyError(): "The agent raised KeyError.",
     SystemExit(3): "The agent raised SystemExit: 3",
+    KeyboardInterrupt(): "The agent raised KeyboardInterrupt.",
     asyncio.CancelledError(): "The agent raised CancelledError.",
     RuntimeError("a\nb" + "x" * 1000): "The agent raised RuntimeError: a bxx",
     OSError("Bearer abcdefgh was refused"): "The agent raised OSError: … was refused",

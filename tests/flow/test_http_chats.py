@@ -98,6 +98,11 @@ async def test_a_change_that_changes_nothing_or_cannot_be_is_refused(server, bod
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
 
+async def test_an_empty_chat_needs_no_body(server):
+    made = await server.http.post("/api/chats")
+    assert (made.status_code, made.json()["title"]) == (201, "New chat")
+
+
 async def test_reading_clears_the_unread_mark(server):
     accepted = await server.asked_and_ended()
     path = f"/api/chats/{accepted['chat_id']}"

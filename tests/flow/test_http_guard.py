@@ -173,6 +173,22 @@ async def test_every_answer_has_an_id_and_the_security_headers(server):
     assert forged.headers["x-request-id"] != 'a"b<c>'
 
 
+async def test_head_is_get_without_a_body(server):
+    """RFC 9110, 9.3.2: balancers and `curl -I` ask so. A stream is left at once, a live one too."""
+    ended = (await server.asked_and_ended())["request_id"]
+    live = await server.ask("hi", "steered")
+    paths = ["/", "/healthz", "/readyz", "/metrics", "/docs", "/api/chats", "/api/live"]
+    paths += [f"/api/requests/{ended}{rest}" for rest in ("", "/status", "/stream")]
+    paths += [f"/api/requests/{live['request_id']}/stream", f"/api/chats/{live['chat_id']}/export"]
+    for path in paths:
+        head = await server.http.head(path)  # a stray byte would spoil the next call's connection
+        assert (path, head.status_code) == (path, 200)
+    for path in ("/api/requests/resp_none", "/none"):
+        assert (await server.http.head(path)).status_code == 404
+    refused = await server.http.head("/api/invoke_endpoint")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+
+
 async def test_a_broken_route_tells_nothing_and_is_logged_once(tmp_path, caplog):
     def with_a_bug(app):
         @app.get("/bug")

@@ -76,6 +76,8 @@ async def test_an_entity_tag_saves_the_body_until_something_changes(server):
     same = await server.http.get(path, headers=tag)
     assert (same.status_code, same.content) == (304, b"")
     assert same.headers["etag"] == first.headers["etag"]
+    anything = await server.http.get(path, headers={"If-None-Match": "*"})
+    assert anything.status_code == 304
     server.steered.end()
     await server.ended(request_id)
     assert (await server.http.get(path, headers=tag)).status_code == 200
@@ -127,6 +129,19 @@ async def test_a_retry_makes_a_sibling_answer_of_the_same_question(server):
     parents = {message["id"]: message["parent_id"] for message in tree["messages"]}
     assert parents[first["message_id"]] == parents[second["message_id"]] == first["user_message_id"]
     assert tree["branch"][-1] == second["message_id"]
+
+
+async def test_the_same_key_makes_one_retry(server):
+    """Failure table, double click. Guard: the key that `again` hands on."""
+    first = await server.asked_and_ended()
+    path, key = f"/api/requests/{first['request_id']}/retry", {"Idempotency-Key": "click"}
+    answers = await asyncio.gather(*(server.http.post(path, headers=key) for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.content for answer in answers}) == 1
+    assert sum("idempotent-replayed" in answer.headers for answer in answers) == 9
+    other = await server.asked_and_ended()
+    reused = await server.http.post(f"/api/requests/{other['request_id']}/retry", headers=key)
+    assert (reused.status_code, reused.json()["code"]) == (409, "idempotency_key_reused")
 
 
 async def test_a_deleted_request_is_gone_and_its_messages_stay(server):

@@ -155,7 +155,7 @@ class PythonHandler:
                     yield delta
         except AnswerError:
             raise
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code may raise anything
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001 - foreign code may raise anything
             raise AgentError(f"The agent raised {_told(error)}") from None
         except asyncio.CancelledError as error:
             if _cancelled_from_outside():

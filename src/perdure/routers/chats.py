@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import AfterValidator
 
 from perdure.routers import chat_shapes, shapes
 from perdure.routers.body import JsonRoute
-from perdure.routers.given import ChatId, Cursor, Limit, Running, Who, plain
+from perdure.routers.given import ChatId, Cursor, Limit, Running, Who, placed, plain
 from perdure.routers.problems import responses
 
 router = APIRouter(prefix="/api/chats", tags=["chats"], route_class=JsonRoute)
@@ -50,11 +50,15 @@ async def list_chats(
     responses=responses(400, 404, 413, 422, 503),
 )
 async def create_chat(
-    core: Running, person: Who, body: Annotated[chat_shapes.NewChat, Body()]
+    core: Running,
+    person: Who,
+    request: Request,
+    body: Annotated[chat_shapes.NewChat | None, Body()] = None,
 ) -> Response:
     """Make an empty chat."""
+    body = body or chat_shapes.NewChat()
     chat = await core.acceptance.create_chat(person.user_id, body.agent_id, body.title)
-    headers = {"Location": f"/api/chats/{chat.id}"}
+    headers = {"Location": placed(request, f"/api/chats/{chat.id}")}
     return shapes.answer(chat_shapes.Chat.of(chat), 201, headers)
 
 

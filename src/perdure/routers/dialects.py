@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
+from starlette.types import Scope
 
 CONFLICT, TOO_MANY, SERVER_ERRORS = 409, 429, 500
 ORIGIN = "?dialect=agent-events"
@@ -30,11 +31,15 @@ def is_ai_sdk(path: str) -> bool:
     return path == "/api/chat" or path.startswith("/api/chat/")
 
 
+def path_of(scope: Scope) -> str:
+    """Return a call's path within this application, wherever it is mounted."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
 def place_of(connection: HTTPConnection) -> str:
     """Return a call's path within this application, with the dialect that it asks for."""
     dialect = connection.query_params.get("dialect")
-    path = connection.scope["path"].removeprefix(connection.scope.get("root_path", ""))
-    return str(path) + (ORIGIN if dialect == "agent-events" else "")
+    return path_of(connection.scope) + (ORIGIN if dialect == "agent-events" else "")
 
 
 def is_origin(place: str) -> bool:

@@ -58,6 +58,11 @@ def digits(value: object) -> object:
     return value
 
 
+def placed(connection: HTTPConnection, path: str) -> str:
+    """Return the address of one of our paths as the caller has to ask for it."""
+    return str(connection.scope.get("root_path", "")) + path
+
+
 def number(text: str, name: str) -> int:
     """Return the event number that a header or a socket's query gives; raises `Invalid`."""
     if not re.fullmatch(r"-1|[0-9]{1,15}", text.strip(), re.ASCII):

@@ -20,9 +20,9 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perdure.core import Core
-from perdure.errors import Invalid, Refused
+from perdure.errors import Invalid, PerdureError, Refused, Unavailable
 from perdure.logs import CALL, REQUEST
-from perdure.routers import cookies, dialects, problems, turnstile
+from perdure.routers import cookies, dialects, heads, problems, turnstile
 from perdure.routers.arriving import arriving, too_large
 from perdure.routers.cookies import hostname
 from perdure.settings import Auth, Settings
@@ -59,19 +59,21 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope, send = heads.asked_as_get(scope, send)
         core: Core = scope["app"].state.core
-        settings = core.settings
+        settings, unopened = core.settings, await _unopened(core)
         if found := re.search(r"/(resp_[A-Za-z0-9]{1,64})(/|$)", scope["path"]):
             REQUEST.set(found.group(1))
         CALLER.set(valid(Headers(scope=scope).get("traceparent")))
-        refusal = _refusal(scope, Headers(scope=scope), settings)
+        refusal = unopened or _refusal(scope, Headers(scope=scope), settings)
         if scope["type"] == "websocket":
             await self._socket(refusal, scope, receive, send)
         else:
             await self._call(refusal, scope, arriving(scope, receive, settings), send)
 
     async def _socket(
-        self, refusal: Refused | None, scope: Scope, receive: Receive, send: Send
+        self, refusal: PerdureError | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         if refusal is None:
             try:
@@ -85,7 +87,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
 
     async def _call(
-        self, refusal: Refused | None, scope: Scope, receive: Receive, send: Send
+        self, refusal: PerdureError | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         call_id = _call_id(Headers(scope=scope))
         CALL.set(call_id)
@@ -117,6 +119,18 @@ class Guard:
                 )
         finally:
             turnstile.leave(scope)
+
+
+async def _unopened(core: Core) -> PerdureError | None:
+    """Open the core if nobody did: the lifespan of an app that is mounted runs by nobody's hand."""
+    if core.opened:
+        return None
+    log.warning("opened by its first call: run its lifespan too, or no shutdown is in order")
+    try:
+        await core.open()
+    except PerdureError as error:
+        return Unavailable(error.detail, code="unavailable")
+    return None
 
 
 def _call_id(headers: Mapping[str, str]) -> str:
@@ -155,7 +169,7 @@ def _refusal(scope: Scope, headers: Headers, settings: Settings) -> Refused | No
         # What is before us may have looked at the other one. Source: RFC 9112, 3.2.
         return Invalid("A call names one host.", code="host_forbidden", status=400)
     host = headers.get("host", "")
-    if scope["path"] not in PROBES and not host_allowed(host, settings.auth):
+    if dialects.path_of(scope) not in PROBES and not host_allowed(host, settings.auth):
         detail = (
             f"This server does not answer as {host[:100]!r}; see the setting auth.allowed_hosts."
         )

@@ -186,14 +186,15 @@ def _of_validation(error: RequestValidationError, request: Request) -> Response:
 
 def _place(parts: tuple[str | int, ...]) -> str:
     """Return where in the call an error is: `body.messages[0].role`."""
-    shown = [f"[{part}]" if isinstance(part, int) else f".{part[:40]}" for part in parts]
+    named = [part for part in parts if isinstance(part, int) or not part.startswith("function-")]
+    shown = [f"[{part}]" if isinstance(part, int) else f".{part[:40]}" for part in named]
     return "".join(shown).removeprefix(".")
 
 
 def _allow(request: Request) -> dict[str, str]:
     """Return the header that names every method of an address; the router knows one route's."""
     paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
-    here: str = request.scope["path"]
+    here = dialects.path_of(request.scope)
     # An address that is written out stands before one with a parameter in its place.
     found = (
         [paths[here]]

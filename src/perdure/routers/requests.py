@@ -29,6 +29,7 @@ from perdure.routers.given import (
     Who,
     digits,
     known,
+    placed,
 )
 from perdure.routers.on_behalf import OwnToken
 from perdure.routers.problems import responses
@@ -77,7 +78,7 @@ async def invoke(
     question = _question(body, person.user_id, key)
     question.user_token = own_token
     accepted = await core.acceptance.ask(question)
-    headers = _accepted_headers(accepted)
+    headers = _accepted_headers(request, accepted)
     if dialect is not None:
         return AgentEvents(core, accepted.request, headers, created=body.chat_id is None)
     if wants_stream(request.headers.get("accept", "")):
@@ -152,7 +153,7 @@ async def get_status(
         row = await core.store.request(request_id, person.user_id)
     now = await views.standing(core, row)
     headers = {"ETag": etag(now), "Cache-Control": "private, no-cache"}
-    if if_none_match and headers["ETag"] in if_none_match.replace("W/", "").split(", "):
+    if if_none_match and _known(headers["ETag"], if_none_match):
         return Response(status_code=304, headers=headers)
     return shapes.answer(views.status_shape(now), headers=headers)
 
@@ -177,15 +178,20 @@ async def cancel(core: Running, person: Who, request_id: RequestId) -> Response:
     operation_id="retryRequest",
     status_code=202,
     response_model=shapes.AcceptedRequest,
-    responses={202: ACCEPTED_DOC, **responses(404, 409, 429, 503)},
+    responses={202: ACCEPTED_DOC, **responses(400, 404, 409, 429, 503)},
 )
 async def retry(
-    core: Running, person: Asker, request_id: RequestId, own_token: OwnToken
+    core: Running,
+    person: Asker,
+    request_id: RequestId,
+    key: Key,
+    own_token: OwnToken,
+    request: Request,
 ) -> Response:
     """Answer the same question once more; the new answer is a sibling of the old one."""
-    accepted = await core.acceptance.again(request_id, person.user_id, own_token)
+    accepted = await core.acceptance.again(request_id, person.user_id, own_token, key)
     shown = shapes.AcceptedRequest.of(accepted.request)
-    return shapes.answer(shown, 202, _accepted_headers(accepted))
+    return shapes.answer(shown, 202, _accepted_headers(request, accepted))
 
 
 @router.delete(
@@ -212,6 +218,12 @@ def wants_stream(accept: str) -> bool:
 def etag(now: views.Standing) -> str:
     """Return the entity tag of a standing: it changes whenever what is shown changes."""
     return f'"{now.row.id}.{now.status}.{now.number}.{now.position or 0}"'
+
+
+def _known(tag: str, if_none_match: str) -> bool:
+    """Tell whether a caller has what `tag` stands for. Source: RFC 9110, 13.1.2."""
+    had = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
+    return tag in had or had == ["*"]
 
 
 async def _news(core: Core, request_id: str, after: int, wait_s: float) -> None:
@@ -254,10 +266,10 @@ def fingerprint(body: shapes.Invocation) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _accepted_headers(accepted: Accepted) -> dict[str, str]:
+def _accepted_headers(call: Request, accepted: Accepted) -> dict[str, str]:
     request: model.Request = accepted.request
     headers = {
-        "Location": f"/api/requests/{request.id}",
+        "Location": placed(call, f"/api/requests/{request.id}"),
         "Perdure-Request-Id": request.id,
         "Perdure-Chat-Id": request.chat_id,
         "Perdure-Message-Id": request.message_id,

@@ -179,7 +179,7 @@ class AcceptedRequest(BaseModel):
     chat_id: str
     user_message_id: str
     message_id: str = Field(description="Of the answer.")
-    status: Status
+    status: Status = Field(description="`queued`: as it was accepted, also in a repetition.")
 
     @classmethod
     def of(cls, request: model.Request) -> Self:
@@ -189,7 +189,7 @@ class AcceptedRequest(BaseModel):
             chat_id=request.chat_id,
             user_message_id=request.user_message_id,
             message_id=request.message_id,
-            status=request.status,
+            status=Status.QUEUED,
         )
 
 

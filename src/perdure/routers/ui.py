@@ -18,6 +18,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
 from perdure.errors import NotFound
+from perdure.routers import dialects
 from perdure.routers.agents import LOGO_PATH
 from perdure.routers.given import Running
 from perdure.routers.public import public
@@ -70,7 +71,7 @@ def router(folder: Path = FOLDER) -> APIRouter:
 
     async def send(request: Request) -> Response:
         """Send a built file."""
-        file = built.get(request.url.path)
+        file = built.get(dialects.path_of(request.scope))
         if file is None:
             raise NotFound("There is no such file.", code="not_found")
         return _sent(file, request.headers.get("accept-encoding", ""))

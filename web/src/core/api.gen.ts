@@ -1068,6 +1068,7 @@ export interface components {
             message_id: string;
             /** Request Id */
             request_id: string;
+            /** @description `queued`: as it was accepted, also in a repetition. */
             status: components["schemas"]["Status"];
             /** User Message Id */
             user_message_id: string;
@@ -4450,9 +4451,9 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody: {
+        requestBody?: {
             content: {
-                "application/json": components["schemas"]["NewChat"];
+                "application/json": components["schemas"]["NewChat"] | null;
             };
         };
         responses: {
@@ -6699,7 +6700,10 @@ export interface operations {
     retryRequest: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Repeating a call with the same key and body changes nothing more. */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 /** @description `resp_…` */
                 request_id: string;
