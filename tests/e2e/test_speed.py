@@ -106,7 +106,7 @@ def spread(values):
 async def test_the_first_screen_is_light_and_there_soon(alice, tell):
     """Guard: what is not on the first screen is loaded when it is needed. Each load is of a
     browser that has nothing yet; the best time counts, since noise only adds."""
-    ready_ms = []
+    ready_ms: list[float] = []
     while len(ready_ms) < LOADS_MAX and min(ready_ms, default=9e9) >= INTERACTIVE_MS_MAX:
         tab = await (await alice.tab(before=READY + UNWATCHED)).opens()
         await expect(tab.composer).to_be_focused()

@@ -125,9 +125,14 @@ async def test_six_more_tabs_and_another_device_see_what_the_first_one_sees(alic
 
 def lines_of(tab):
     """Note each line that a tab opens, and of which kind it is."""
-    lines = []
+    lines: list[str] = []
+
+    def asked(one):
+        if "/api/live" in one.url:
+            lines.append("stream")
+
     tab.page.on("websocket", lambda _: lines.append("socket"))
-    tab.page.on("request", lambda one: "/api/live" in one.url and lines.append("stream"))
+    tab.page.on("request", asked)
     return lines
 
 
