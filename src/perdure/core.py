@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import Context
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -154,7 +155,9 @@ class Core:
         in a shared one only a lapsed lease says so.
         """
         if self._opening is None:
-            self._opening = asyncio.create_task(self._open(), name="open")
+            # In a context of its own: whose call it was means nothing to what is begun here.
+            opening = self._open()
+            self._opening = asyncio.create_task(opening, name="open", context=Context())
         await asyncio.shield(self._opening)
 
     async def _open(self) -> None:
