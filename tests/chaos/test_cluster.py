@@ -21,7 +21,7 @@ from perdure.queues.celery import TASK, CeleryQueue
 from perdure.reconcile import UNDELIVERED_S
 from tests.upstream import Script, text_of
 from tests.world.agents import LAST_WORDS
-from tests.world.api import Api, question
+from tests.world.api import JSON, Api, question
 from tests.world.cluster import Cluster, WorkerProcess
 from tests.world.waiting import eventually
 
@@ -172,7 +172,7 @@ async def test_a_call_whose_server_was_killed_gets_its_answer_by_the_clients_own
         if not killed.running:
             request.url = request.url.copy_with(port=other.port)
 
-    script = {"name": "held", **SLOW}
+    script: JSON = {"name": "held", **SLOW}
     http = httpx.AsyncClient(event_hooks={"request": [elsewhere]}, timeout=60)
     async with openai.AsyncOpenAI(
         base_url=f"{killed.url}/v1", api_key="none", http_client=http
