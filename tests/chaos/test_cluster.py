@@ -11,6 +11,7 @@ import random
 import signal
 import time
 from itertools import pairwise
+from typing import Any
 
 import httpx
 import openai
@@ -168,12 +169,12 @@ async def test_a_call_whose_server_was_killed_gets_its_answer_by_the_clients_own
     """Guards: `retries.held`, `retries._orphaned`. The official client sends no key with it."""
     other, killed = world.servers
 
-    async def elsewhere(request: httpx.Request) -> None:
+    async def elsewhere(request: Any) -> None:
         if not killed.running:
             request.url = request.url.copy_with(port=other.port)
 
     script: JSON = {"name": "held", **SLOW}
-    http = httpx.AsyncClient(event_hooks={"request": [elsewhere]}, timeout=60)
+    http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [elsewhere]})
     async with openai.AsyncOpenAI(
         base_url=f"{killed.url}/v1", api_key="none", http_client=http
     ) as client:
