@@ -6,19 +6,23 @@ Leases are 4 s here instead of 30, so that bounds which depend on them are a few
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 import time
 from itertools import pairwise
+from typing import Any
 
 import httpx
+import openai
 import pytest
 import pytest_asyncio
 
 from perdure.queues.celery import TASK, CeleryQueue
 from perdure.reconcile import UNDELIVERED_S
+from tests.upstream import Script, text_of
 from tests.world.agents import LAST_WORDS
-from tests.world.api import Api, question
+from tests.world.api import JSON, Api, question
 from tests.world.cluster import Cluster, WorkerProcess
 from tests.world.waiting import eventually
 
@@ -159,6 +163,30 @@ async def test_a_server_killed_right_after_it_accepted_leaves_the_answer_running
     world.followers = world.followers[6:]
     logs = await world.judge_complete()
     assert all(log.attempts == 1 for log in logs.values())
+
+
+async def test_a_call_whose_server_was_killed_gets_its_answer_by_the_clients_own_retry(world):
+    """Guards: `retries.held`, `retries._orphaned`. The official client sends no key with it."""
+    other, killed = world.servers
+
+    async def elsewhere(request: Any) -> None:
+        if not killed.running:
+            request.url = request.url.copy_with(port=other.port)
+
+    script: JSON = {"name": "held", **SLOW}
+    http = openai.DefaultAsyncHttpxClient(event_hooks={"request": [elsewhere]})
+    async with openai.AsyncOpenAI(
+        base_url=f"{killed.url}/v1", api_key="none", http_client=http
+    ) as client:
+        create = client.responses.create(model="scripted", input=json.dumps(script))
+        call = asyncio.create_task(create)
+        note = "SELECT request_id FROM idempotency WHERE key LIKE '%held %'"
+        noted = await eventually(lambda: world.rows(note), within_s=20, what="the call is held")
+        await killed.kill9()
+        response = await call
+    assert [(response.id,)] == noted
+    assert response.output_text == text_of(Script(**script))
+    assert len(world.calls("held")) == 1, "the agent was asked twice"
 
 
 async def test_a_server_that_dies_between_the_commit_and_the_delivery_loses_no_question(world):

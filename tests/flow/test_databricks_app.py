@@ -213,7 +213,8 @@ endpoint = "no-agent"
 async def converse(process: subprocess.Popen[bytes], port: str) -> float:
     """Ask as the platform's proxy does; return the seconds from SIGTERM to the exit."""
     who = {"X-Forwarded-User": "7", "X-Forwarded-Email": "ann@example.org"}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=who) as http:
+    address = f"http://127.0.0.1:{port}"
+    async with httpx.AsyncClient(base_url=address, headers=who, timeout=30) as http:
 
         async def ready() -> bool:
             try:

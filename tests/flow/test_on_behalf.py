@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import resource
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -62,6 +63,16 @@ def places(folder: Path) -> list[str]:
     ]
 
 
+@pytest.fixture
+def core_dumps() -> Iterator[None]:
+    """Allow core dumps to what is started, as far as this machine does."""
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, before)
+
+
+@pytest.mark.usefixtures("core_dumps")
 async def test_the_token_is_in_no_file_and_a_restart_asks_for_a_new_one(
     workspace: Workspace, tmp_path: Path
 ) -> None:
