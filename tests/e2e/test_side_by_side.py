@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import WebSocket, expect
 
 from tests.e2e.person import words
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-WORLD = {"limits": {"running_per_user_max": 2}}
+LOGO = Path(__file__).parents[2] / "web" / "public" / "favicon.svg"
+BRAND = {"ui.name": "Tidings & Co", "ui.accent": "#b3261e", "ui.logo": str(LOGO)}
+WORLD = {"limits": {"running_per_user_max": 2}, "top": BRAND}
+
+ATTACHED_MAX = 3
+"""Once, and again after a pause of a busy machine that looks like a loss."""
 
 
 async def test_two_chats_that_answer_at_once_never_cross(alice):
-    """Guard: transcripts are keyed by request, never by chat or by what is in view."""
+    """Guard: transcripts are keyed by request, never by chat or by what is in view.
+
+    The second answer overtakes the first one, so that for a while the numbers of their events are
+    the same. An event that went astray elsewhere is a hole, which is read again: none is.
+    """
     apples = alice.agree_text("apples", words("a", 200), lasts_s=5)
-    birds = alice.agree_text("birds", words("b", 200), lasts_s=5)
-    tab = await (await alice.tab()).opens()
+    birds = alice.agree_text("birds", words("b", 200), lasts_s=3)
+    tab = await alice.tab()
+    said: list[str | bytes] = []
+
+    def hears(line: WebSocket) -> None:
+        line.on("framesent", lambda frame: said.append(frame))  # noqa: PLW0108 - it takes no builtin
+
+    tab.page.on("websocket", hears)
+    await tab.opens()
     a = await tab.asks("apples")
     await tab.begins_a_new_chat()
     b = await tab.asks("birds")
@@ -29,6 +48,9 @@ async def test_two_chats_that_answer_at_once_never_cross(alice):
     await tab.sees_whole(birds)
     await tab.goes_to(a)
     await tab.sees_whole(apples)
+    attached = Counter(one["request_id"] for one in map(json.loads, said) if one["op"] == "attach")
+    assert len(attached) == 2
+    assert max(attached.values()) <= ATTACHED_MAX, attached
 
 
 async def test_a_third_question_shows_its_place_in_line_and_starts_by_itself(alice, world):
@@ -94,3 +116,16 @@ async def test_rows_stay_where_they_are_while_answers_run_and_end(alice):
     await tab.sees_row(older, "unread")
     links = await tab.page.locator("nav li a").evaluate_all("all => all.map(a => a.pathname)")
     assert links[:2] == [f"/c/{newer}", f"/c/{older}"]
+
+
+async def test_the_page_has_the_name_the_logo_and_the_colour_of_the_settings(alice):
+    """Guard: the server puts name and colour into the page, and the page into its styles."""
+    tab = await (await alice.tab()).opens()
+    await tab.sees_words("Tidings & Co")
+    await expect(tab.page).to_have_title(re.compile("Tidings & Co"))
+    logo = tab.page.locator('img[src="/logo"]').first
+    await expect(logo).to_be_visible()
+    await expect(logo).to_have_js_property("complete", value=True)
+    assert await logo.evaluate("(picture) => picture.naturalWidth") > 0
+    brand = "() => getComputedStyle(document.documentElement).getPropertyValue('--brand')"
+    assert (await tab.page.evaluate(brand)).strip() == "#b3261e"
