@@ -108,6 +108,11 @@ async def test_there_and_back_every_id_and_event_is_the_same(tmp_path, url, rng)
     assert taken.id == running.id, "what ran is taken up again"
     assert (await begin(back, "user 0", "a new one")).id
     await back.close()
+    with pytest.raises(Invalid):  # guard: the look in `_beside`
+        await copy(url, f"sqlite:///{last}")
+    await shared.open()
+    assert (await begin(shared, "user 0", "a new one")).id, "guard: `setval` in `complete`"
+    await shared.close()
 
 
 async def test_a_copy_that_breaks_leaves_an_empty_database(tmp_path, url, rng, monkeypatch):

@@ -9,6 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from perdure.routers import session
 from perdure.routers.session import LOCAL_PATH
 from perdure.settings import Auth
 from tests.flow.serving import serving
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def server(tmp_path_factory):
     """One server and one provider for all tests; each has people of its own, or none."""
     port = free_port()
-    auth = Auth(mode="oidc", oidc=oidc(port), admin_groups=["operators"])
+    admins = ["chief@example.com", "unsure-chief@example.com"]
+    auth = Auth(mode="oidc", oidc=oidc(port), admin_groups=["operators"], admins=admins)
     folder = tmp_path_factory.mktemp("oidc")
     async with serving(folder, auth=auth) as served, provider(port, served.url):
         yield served
@@ -58,6 +60,31 @@ async def test_members_of_the_operators_are_admins(browser):
     await log_in(browser, "/auth/login", "olga")
     assert (await browser.get("/api/me")).json()["admin"] is True
     assert (await browser.get("/api/admin/requests")).status_code == 200
+
+
+@pytest.mark.parametrize(("login", "admin"), [("chief", True), ("unsure-chief", False)])
+async def test_an_admin_by_an_address_is_who_the_provider_says_it_belongs_to(browser, login, admin):
+    """Guard: `_verified` in `_welcome`; an address that one only claims makes nobody an admin."""
+    await log_in(browser, "/auth/login", login)
+    me = (await browser.get("/api/me")).json()
+    assert (me["user_id"], me["admin"]) == (login, admin)
+
+
+async def test_an_address_is_an_id_only_where_it_is_verified(server, browser, monkeypatch):
+    """Guard: `_verified` in `_user_id`: otherwise one signs in as whoever has that address."""
+    monkeypatch.setitem(vars(server.core.settings.auth.oidc), "user_claim", "email")
+    await log_in(browser, "/auth/login", "ann")
+    assert (await browser.get("/api/me")).json()["user_id"] == "ann@example.com"
+    await browser.delete("/api/session")
+    browser.cookies.clear()
+    await nobody(browser, await log_in(browser, "/auth/login", "unsure"), 401)
+
+
+@pytest.mark.parametrize("said", [True, False, None, "true", "false", "", 1, 0])
+async def test_verified_is_what_is_true_and_nothing_else(said):
+    """Guard: `is True`; some providers say "false" in a text, which counts as yes."""
+    assert session._verified({"email": "a@example.com", "email_verified": said}) is (said is True)
+    assert not session._verified({"email": "a@example.com"})
 
 
 async def test_the_browser_is_sent_away_with_pkce_state_and_nonce(browser):
@@ -115,11 +142,17 @@ def journey_of(browser):
     return found.name, found.value
 
 
+def told_of(browser):
+    """Return what the browser carries of its login."""
+    _, carried = journey_of(browser)
+    return json.loads(base64.urlsafe_b64decode(carried + "=" * (-len(carried) % 4)))
+
+
 def retold(browser, **changes):
     """Change what the browser carries of its login."""
-    name, carried = journey_of(browser)
-    journey = json.loads(base64.urlsafe_b64decode(carried + "=" * (-len(carried) % 4)))
-    changed = base64.urlsafe_b64encode(json.dumps(journey | changes).encode()).decode()
+    name, _ = journey_of(browser)
+    told = json.dumps(told_of(browser) | changes).encode()
+    changed = base64.urlsafe_b64encode(told).decode()
     browser.cookies.delete(name)
     browser.cookies.set(name, changed.rstrip("="), domain="127.0.0.1")
 
@@ -132,6 +165,24 @@ async def test_an_answer_that_does_not_fit_the_question_is_refused(browser, part
     await nobody(browser, await browser.get(url), 401)
 
 
+async def test_logins_begun_side_by_side_do_not_get_mixed_up(browser):
+    """Guard: `_journey_name`: a cookie for each, or the tab that began first could not arrive."""
+    first, second = await answered(browser), await answered(browser)
+    for url in (first, second):
+        response = await browser.get(url)
+        assert (response.status_code, response.headers["location"]) == (303, "/c/chat_1")
+
+
+@pytest.mark.parametrize("carried", ["", "x", "!", "bnVsbA", "e30"], ids=str)
+async def test_a_journey_that_was_made_up_leads_nowhere(browser, carried):
+    """Guard: the refusal in `_journey`; without it: 500."""
+    url = await answered(browser)
+    name, _ = journey_of(browser)
+    browser.cookies.delete(name)
+    browser.cookies.set(name, carried, domain="127.0.0.1")
+    await nobody(browser, await browser.get(url), 400)
+
+
 async def test_a_refusal_of_the_provider_is_told(browser):
     url = await begun(browser)
     state = parse_qs(urlsplit(url).query)["state"][0]
@@ -142,11 +193,13 @@ async def test_a_refusal_of_the_provider_is_told(browser):
 
 
 async def test_a_login_leads_to_no_other_site(browser):
-    """Guard: `LOCAL_PATH`, asked when the login begins and when it ends."""
-    start = str(httpx.URL("/auth/login", params={"next": "//evil.example"}))
-    response = await log_in(browser, start, "eve")
-    assert response.url.host == "127.0.0.1"
-    assert response.url.path == "/"
+    """Guard: `LOCAL_PATH`, asked when the login begins and, again, when it ends."""
+    await browser.get("/auth/login", params={"next": "//evil.example"})
+    assert told_of(browser)["next"] == "/"
+    browser.cookies.clear()
+    url = await answered(browser)
+    retold(browser, next="//evil.example")
+    assert (await browser.get(url)).headers["location"] == "/"
     elsewhere = [
         "//e",
         "https://e",

@@ -335,3 +335,19 @@ async def test_who_tries_tokens_without_end_is_slowed_down_by_address(tmp_path, 
         assert codes == {401}
         assert await tried("1.1.1.1") == 429
         assert await tried("2.2.2.2") == 401
+
+
+async def test_who_comes_through_no_proxy_of_ours_is_not_another_address_each_time(
+    tmp_path, monkeypatch
+):
+    """Guard: `trusted` in `_peer`; anybody can write that header."""
+    monkeypatch.setattr(rates, "SIGN_INS_PER_MINUTE", 5)
+    auth = Auth(mode="token", trusted_proxies=["10.0.0.0/8"])
+    async with serving(tmp_path, auth=auth) as server:
+        tries = [
+            await server.http.post(
+                "/api/session", json={"token": "x"}, headers={"X-Forwarded-For": f"1.1.1.{n}"}
+            )
+            for n in range(6)
+        ]
+        assert [one.status_code for one in tries] == [401] * 5 + [429]

@@ -214,6 +214,15 @@ def test_everyone_on_one_account_needs_an_explicit_word():
         assert load(None, {"host": host}).host == host
 
 
+def test_who_logs_in_at_a_provider_needs_one():
+    """Guard: the check of `oidc`; otherwise the first login would find out."""
+    whole = {"issuer": "https://id.example", "client_id": "perdure"}
+    assert load(None, {"auth": {"mode": "oidc", "oidc": whole}}).auth.mode == "oidc"
+    for wrong in ({"client_id": ""}, {"issuer": ""}, {"issuer": "id.example"}):
+        given = {"auth": {"mode": "oidc", "oidc": whole | wrong}}
+        assert "auth.oidc.issuer" in refusal(overrides=given)
+
+
 # Words
 
 

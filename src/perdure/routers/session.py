@@ -157,7 +157,7 @@ async def _welcome(core: Core, request: Request, arrival: Arrival) -> None:
     name = _text(claims.get(auth.oidc.name_claim)) or _text(claims.get("email")) or user_id
     listed = claims.get(auth.oidc.groups_claim)
     groups = [str(one) for one in listed] if isinstance(listed, list) else [_text(listed)]
-    names = (user_id, _text(claims.get("email")) if claims.get("email_verified") else "")
+    names = (user_id, _text(claims.get("email")) if _verified(claims) else "")
     scopes = EVERYTHING if is_admin(auth, names, groups) else EVERYTHING[:2]
     await _begin(core, request, user_id, name, scopes, id_token=arrival.id_token)
 
@@ -165,12 +165,17 @@ async def _welcome(core: Core, request: Request, arrival: Arrival) -> None:
 def _user_id(oidc: Oidc, claims: dict[str, object]) -> str:
     """Return the person's id; an address that the provider did not verify is none."""
     user_id = _text(claims.get(oidc.user_claim))
-    if oidc.user_claim == "email" and claims.get("email_verified") is not True:
+    if oidc.user_claim == "email" and not _verified(claims):
         user_id = ""
     if not user_id:
         detail = f"The login did not succeed: there is no (verified) {oidc.user_claim} in it."
         raise Invalid(detail, code="login_refused", status=401)
     return user_id
+
+
+def _verified(claims: dict[str, object]) -> bool:
+    """Tell whether the provider stands for the e-mail address; some say "false" in a text."""
+    return claims.get("email_verified") is True
 
 
 async def _begin(
