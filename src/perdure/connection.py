@@ -19,8 +19,27 @@ REFUSAL = (
 )
 
 
+class UntilClosed(RequestResponseCycle):
+    """An answer to HTTP/1.0, which knows no chunks: where no length is told, its end is the close.
+
+    Source: RFC 9112, 6.1: no transfer coding to a client of HTTP/1.0.
+    """
+
+    _of_any_length = False
+
+    async def send(self, message: Any) -> None:
+        """Send a part of it as it is, without a frame."""
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            if b"content-length" not in names:
+                self.chunked_encoding, self._of_any_length = False, True
+        elif self._of_any_length:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
+
+
 class Connection(HttpToolsProtocol):
-    """uvicorn's HTTP connection, with four differences.
+    """uvicorn's HTTP connection, with five differences.
 
     A stream writes each batch straight to its socket: the way through all layers of the application
     costs more than the event itself. And a head that is too long, or does not arrive in time, ends
@@ -28,7 +47,7 @@ class Connection(HttpToolsProtocol):
     chunked body in the form of headers is none: it would join the list of those that came first,
     past whoever has looked at them. It is counted like a head, and so is whatever else stands
     between the bytes of a body (the extensions of chunks, zeros before their sizes): the limit of
-    a body knows nothing of them.
+    a body knows nothing of them. And who speaks HTTP/1.0 gets no chunks.
     """
 
     _head: asyncio.TimerHandle | None = None
@@ -79,6 +98,8 @@ class Connection(HttpToolsProtocol):
             extensions: dict[str, Any] = {"perdure.transport": self.transport}
             self.scope["extensions"] = extensions
         super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0":
+            self.cycle.__class__ = UntilClosed  # it begins at the loop's next turn
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body, which is no frame, and may have had one."""

@@ -75,3 +75,15 @@ async def test_a_kill_while_the_disk_is_full_takes_back_nothing_that_was_shown(t
         await world.server.kill9()
         await world.server.start()
         await world.judge_complete()
+
+
+async def test_a_server_that_is_told_to_leave_while_the_disk_is_full_leaves_in_order(tmp_path, rng):
+    """Guard: the checkpoint of `Database.close` may fail; it ended in a traceback and code 1."""
+    async with World(tmp_path, rng) as world:
+        await world.api.ended(await world.ask({"name": "before"}))
+        disk_full(world.server)
+        await world.server.stop()
+        assert "Traceback" not in world.server.story()
+        assert world.server.child.returncode == 0
+        await world.server.start()
+        await world.judge_complete()

@@ -346,6 +346,7 @@ def test_a_failed_answer_says_why_and_exits_with_one(
         ["nonsense"],
         ["serve", "no_colon"],
         ["serve", "--upstream", "http://127.0.0.1:9/v1"],
+        ["serve", "--upstream", "ftp://127.0.0.1/v1", "--model", "m"],
         ["serve", "--model", "m"],
         ["serve", "no_such_module:agent"],
         ["serve", "--config", "no-such-file.toml"],

@@ -138,6 +138,23 @@ async def test_a_body_in_the_smallest_chunks_is_taken(server):
     assert b" 202 " in answer.splitlines()[0]
 
 
+async def test_an_old_client_reads_an_answer_without_frames_until_the_close(server):
+    """Guard: `UntilClosed`. RFC 9112, 6.1; who speaks HTTP/1.0 took the chunks' sizes for text."""
+    old = b" HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+        asked = await client.post("/api/invoke_endpoint", json={"message": "hi"})
+        path = f"/api/requests/{asked.json()['request_id']}"
+        await client.post(f"{path}/cancel")
+    stream = await told(server, b"GET %s/stream" % path.encode() + old)
+    head, _, events = stream.partition(b"\r\n\r\n")
+    assert (b" 200 " in head, b"chunked" in head) == (True, False), head
+    assert events.startswith(b": stream\n\nid: 0\n")
+    assert events.endswith(b"}\n\n")
+    assert b"event: response.failed\n" in events
+    head, _, whole = (await told(server, b"GET /healthz" + old)).partition(b"\r\n\r\n")
+    assert b"content-length: %d" % len(whole) in head.lower()
+
+
 async def test_a_call_that_names_two_hosts_is_refused(server):
     """Guard: RFC 9112, 3.2: who stands before us may have looked at the other one."""
     hosts = b"Host: localhost\r\nHost: other\r\nConnection: close\r\n\r\n"

@@ -185,6 +185,25 @@ async def test_parts_that_a_store_cannot_keep_are_refused(server, extra):
     assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "told"),
+    [
+        ("POST", "/api/invoke_endpoint", {"message": "x", "messages": 5}, "body.messages: "),
+        ("POST", "/api/invoke_endpoint", {"message": "x", "chat_id": 5}, "body.chat_id: "),
+        ("POST", "/v1/responses", {"input": 5}, "for 'input': "),
+        ("GET", "/api/requests?limit=many", None, "query.limit: "),
+        ("GET", "/api/requests/resp_x/status?wait_s=long", None, "query.wait_s: "),
+    ],
+)
+async def test_a_refusal_names_the_field_as_its_caller_wrote_it(server, method, path, body, told):
+    """Guard: `problems._place`, which leaves out the functions that checked a field."""
+    response = await server.http.request(method, path, json=body)
+    assert response.status_code in {400, 422}, response.text
+    assert told in response.text
+    for inner in ("function-", "()]", "pydantic", "Value error", "type="):
+        assert inner not in response.text
+
+
 async def test_a_refusal_never_echoes_what_was_sent(server):
     secret = "hunter2-hunter2"
     response = await server.http.post("/api/invoke_endpoint", json={"message": {"key": secret}})

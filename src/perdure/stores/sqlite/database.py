@@ -83,7 +83,10 @@ class Database:
         self._stop.set()
         self._thread.join()
         self.reader.close()
-        self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        try:
+            self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except apsw.Error as error:  # the disk is full: the next start finds all in the log
+            log.warning("could not checkpoint before leaving: %s", error)
         self.writer.close()
         self._unlock()
 
