@@ -83,7 +83,7 @@ async def test_answers_of_workers_are_whole_at_every_server(world):
 
 
 async def test_work_spreads_over_the_workers(world):
-    """Guard: no prefetch; a busy worker does not sit on what an idle one could do."""
+    """All of them take from one queue, and none takes more than it has slots for."""
     await ask_many(world, 16)
     assert len(set((await runners(world, 16)).values())) == 2
     await world.judge_complete()

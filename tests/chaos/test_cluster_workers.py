@@ -12,7 +12,7 @@ import time
 import pytest
 import pytest_asyncio
 
-from perdure.queues.celery import ECHO, CeleryQueue
+from perdure.queues.celery import ECHO, TASK, CeleryQueue
 from perdure.worker import LATE_EXIT
 from tests.world.agents import LAST_WORDS
 from tests.world.api import question
@@ -109,6 +109,36 @@ async def test_never_more_is_admitted_than_the_workers_can_take(world):
 
     await eventually(all_over, within_s=60, what="all are answered", every_s=0.05)
     assert max(seen) == SLOTS
+
+
+async def test_full_workers_leave_the_rest_in_the_broker(world):
+    """Guard: `worker_disable_prefetch`; else they would sit on what an idle one could begin.
+
+    Each running question is delivered once more, which does no harm and shows who takes it.
+    """
+    await ask_all(world, "alice", SLOTS, {"chunks": 3000, "rate": 10})
+    streaming = "SELECT id FROM request WHERE status = 'streaming'"
+
+    async def full():
+        found = await world.rows(streaming)
+        return found if len(found) == SLOTS else None
+
+    running = await eventually(full, within_s=20, what="all slots are taken")
+    queue = CeleryQueue(f"{world.broker.connection_url}/0", "perdure")
+    for (request_id,) in running:
+        await asyncio.to_thread(queue.app.send_task, TASK, (request_id,))
+    held, waiting = await asyncio.to_thread(look_at, queue.app)
+    await queue.close()
+    assert list(held.values()) == [[], []]
+    assert waiting == SLOTS
+
+
+def look_at(app):
+    """Return what each worker holds and does not run, and how many messages nobody has taken."""
+    for _ in range(3):  # a worker's answer says that it had the time to take what was there
+        held = app.control.inspect(timeout=10, limit=2).reserved()
+    with app.connection_for_write() as connection:
+        return held, connection.default_channel.client.llen(app.conf.task_default_queue)
 
 
 async def test_a_worker_that_leaves_takes_its_slots_with_it_and_a_new_one_brings_some(world):
