@@ -82,8 +82,10 @@ async def test_a_server_that_is_told_to_leave_while_the_disk_is_full_leaves_in_o
     async with World(tmp_path, rng) as world:
         await world.api.ended(await world.ask({"name": "before"}))
         disk_full(world.server)
+        process = world.server.child
+        assert process is not None
         await world.server.stop()
         assert "Traceback" not in world.server.story()
-        assert world.server.child.returncode == 0
+        assert process.returncode == 0
         await world.server.start()
         await world.judge_complete()
