@@ -24,7 +24,7 @@ PYTHON_SETS = (
     "mlflow.txt",
     "openai-1.txt",
 )
-NPM_FOLDERS = ("web", "tests/clients", "tests/provider")
+NPM_FOLDERS = ("web", "tests/clients", "tests/next", "tests/provider")
 Check = tuple[str, Sequence[str], Path]
 
 

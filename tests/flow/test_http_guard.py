@@ -173,6 +173,7 @@ async def test_every_answer_has_an_id_and_the_security_headers(server):
     assert forged.headers["x-request-id"] != 'a"b<c>'
 
 
+@SHARED
 async def test_head_is_get_without_a_body(server):
     """RFC 9110, 9.3.2: balancers and `curl -I` ask so. A stream is left at once, a live one too."""
     ended = (await server.asked_and_ended())["request_id"]

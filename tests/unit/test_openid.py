@@ -14,7 +14,7 @@ from perdure.sections import Oidc
 ISSUER, NONCE = "https://id.example", "n" * 32
 JOURNEY = Journey(state="s", nonce=NONCE, verifier="v", next="/", redirect_uri="https://a/cb")
 KEY, OTHER = (ECKey.generate_key("P-256", {"kid": "k"}, auto_kid=False) for _ in "12")
-CLAIMS = {"iss": ISSUER, "aud": "perdure", "sub": "ann", "nonce": NONCE, "exp": time.time() + 600}
+CLAIMS = {"iss": ISSUER, "aud": "perdure", "sub": "ann", "nonce": NONCE}
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def provider():
 
 
 def signed(key=KEY, alg="ES256", kid="k", **changes):
-    claims = {name: value for name, value in (CLAIMS | changes).items() if value is not None}
+    given = {**CLAIMS, "exp": time.time() + 600, **changes}
+    claims = {name: value for name, value in given.items() if value is not None}
     return jwt.encode({"alg": alg, "kid": kid}, claims, key, algorithms=[alg])
 
 
