@@ -64,9 +64,7 @@ a long line of code that goes on and on and on and on and on and on and on and o
 $$\\int_0^\\infty e^{-x^2} dx = \\frac{\\sqrt\\pi}{2}$$
 """
 
-DIAGRAMS = """\
-How it goes:
-
+FLOOD = """\
 ```mermaid
 graph TD
   A[Moon] --> B{High water?}
@@ -74,6 +72,7 @@ graph TD
   B -->|no| D[Ebb]
 ```
 """
+DIAGRAMS = f"How it goes:\n\n{FLOOD}"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from tests.e2e.screens import FLOOD
 from tests.e2e.worlds import FRAGILE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -17,15 +18,9 @@ RUN = "window.owned=1;top.owned=1;parent.postMessage({id:1,svg:null},'*')"
 EVIL = "http://evil.example"
 """Stands for a server that the test listens with."""
 
-TIDES = """Before.
+TIDES = f"""Before.
 
-```mermaid
-graph TD
-  A[Moon] --> B{High water?}
-  B -->|yes| C[Flood]
-  B -->|no| D[Ebb]
-```
-
+{FLOOD}
 ```mermaid
 this is no diagram
 ```

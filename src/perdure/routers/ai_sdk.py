@@ -109,7 +109,7 @@ async def send(core: Running, person: Asker, call: Request, own_token: OwnToken)
         return UIStream(core, await _go_on(core, person.user_id, client_id, body, own_token), call)
     else:
         accepted = await _ask(core, person.user_id, client_id, body, own_token)
-    return UIStream(core, await ui_told.whole(core, accepted.request), call)
+    return UIStream(core, await _telling(core, accepted), call)
 
 
 @router.get(
@@ -201,6 +201,12 @@ async def _ask(
         row = accepted.request
         await core.acceptance.update_chat(row.chat_id, user_id, current_message_id=row.message_id)
     return accepted
+
+
+async def _telling(core: Core, accepted: Accepted) -> Telling:
+    """Return how to tell an answer: a new one is a message by itself, whatever the chat holds."""
+    row = accepted.request
+    return await ui_told.whole(core, row) if accepted.replayed else Telling(row, row.message_id)
 
 
 async def _go_on(
