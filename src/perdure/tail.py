@@ -25,6 +25,7 @@ log = logging.getLogger("perdure.tail")
 
 READ_BYTES = 256 * 1024
 REREAD_S = 1.5
+TICK_S = 0.1  # short: thousands of idle readers are resumed a few at a time, not in one burst
 
 
 class Tails:
@@ -198,7 +199,7 @@ class Tails:
         """Resume who waited too long: one timer for all readers instead of one each."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(1)
+            await asyncio.sleep(TICK_S)
             now = loop.time()
             for tail in list(self._tails.values()):
                 tail.hush(time.monotonic())
