@@ -56,6 +56,7 @@ __all__ = [
 
 PREFIX = "PERDURE_"
 SQLITE = "sqlite:///"
+OWN_PATHS = ("/api/", "/v1/", "/c/", "/assets/", "/auth/")
 FOREIGN = {"PERDURE_URL", "PERDURE_CONFIG", "PERDURE_SOAK", "PERDURE_TOKEN"}
 """Variables of the command line and the tests, which are not settings of the server."""
 
@@ -74,6 +75,11 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port to listen on; 0 = any free one."
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path at which a proxy shows this server, such as `/chat`; empty = none.",
     )
     data_dir: Path = Field(default=Path(), description="Folder of the SQLite file and its lock.")
     store_url: str = Field(default="sqlite:///perdure.db", description="Where everything is kept.")
@@ -268,6 +274,7 @@ def _check(settings: Settings) -> None:
     if settings.alone and settings.bus_url not in ("", "inprocess://"):
         detail = "bus_url: with SQLite there is nobody else to wake; leave it empty."
         raise SettingsError(detail)
+    _check_root_path(settings.root_path)
     if settings.has_workers:
         _check_workers(settings)
     if settings.webhooks.url:
@@ -298,6 +305,13 @@ def _check_ports(name: str, url: str) -> None:
             "In a user or a password write / as %2F, # as %23, ? as %3F."
         )
         raise SettingsError(detail) from None
+
+
+def _check_root_path(root_path: str) -> None:
+    """Refuse a path that cannot be told from our own, once the proxy has taken it away."""
+    if f"{root_path}/".startswith(OWN_PATHS):
+        detail = f"root_path: {root_path} begins like a path of this server; choose another one."
+        raise SettingsError(detail)
 
 
 def _check_workers(settings: Settings) -> None:

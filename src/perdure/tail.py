@@ -164,7 +164,9 @@ class Tails:
         cursors: dict[str, int] = {}
         for request_id in request_ids:
             tail = self._tails.get(request_id)
-            if tail is None:
+            if tail is None or tail.ended:
+                # Nothing follows an end; and where the events behind it were pruned meanwhile, the
+                # store refuses the whole read. Who is behind reads from its own position.
                 continue
             if tail.next is None:
                 self._dirty.add(request_id)  # its first read is under way, and looks here

@@ -469,6 +469,23 @@ async def test_pruned_events_are_gone_and_from_the_start_the_answer_is_told_agai
     assert await asyncio.wait_for(stage.follow(pen.id, last), WITHIN_S) == []
 
 
+async def test_a_slow_reader_of_a_pruned_answer_holds_nobody_up(stage):
+    """Guard: ended tails are not read again; the refusal of one cursor fails the read of all."""
+    old, pen = await begin(stage.store), await begin(stage.store)
+    for piece in range(9):
+        await stage.say(old, f"{piece} ")
+    await stage.end(old)
+    await stage.store.prune(events_s=1e-9, requests_s=0, chats_s=0)
+    with stage.tails.reader(old.id, -1) as slow:
+        assert (await slow.read(NEVER_S)).ended  # told again, in fewer events than it had
+        reader = stage.reader(pen.id)
+        await stage.settled(1)
+        await stage.store.append([pen.say("on")])
+        await stage.bus.publish([old.id, pen.id])
+        await stage.end(pen)
+        assert fold(await asyncio.wait_for(reader, WITHIN_S)).text() == "on"
+
+
 async def test_a_drain_ends_all_readers_with_a_hint_and_never_with_an_end(stage):
     """Guard: an end without a terminal event would be taken for the whole answer."""
     pen = await begin(stage.store)
