@@ -104,9 +104,9 @@ class Runner:
 
     def start(self, *, renewing: bool = True) -> None:
         """Begin to watch the clock and to renew leases, unless somebody else does that."""
-        self._chores = [asyncio.create_task(self._sweep(), name="time limits")]
+        self._chores = [chores.begin(self._sweep, "time limits")]
         if renewing:
-            self._chores.append(asyncio.create_task(self._renew(), name="leases"))
+            self._chores.append(chores.begin(self._renew, "leases"))
 
     def deliver(self, request_id: str) -> None:
         """Take a request that the queue delivered; a second delivery finds nothing to do."""
