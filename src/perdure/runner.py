@@ -37,6 +37,8 @@ log = logging.getLogger("perdure.runner")
 SWEEP_S = 0.25
 LEAVE_S = 5.0
 """How long a drain waits for runs that were told to stop; less than supervisors wait for us."""
+STOP_S = 10.0
+"""How long an agent may take to hear that it is to stop: its run holds a worker's slot so long."""
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 8.0
 FORGOTTEN = "upstream_forgot"
@@ -220,8 +222,13 @@ class Runner:
             wanted = not (await self._store.request(run.request_id)).status.terminal
         except NotFound:
             wanted = False
-        if not wanted:
-            await handler.stop(position)
+        if wanted:
+            return
+        try:
+            async with asyncio.timeout(STOP_S):
+                await handler.stop(position)
+        except TimeoutError:
+            log.warning("%s did not take the word to stop %s", run.agent.id, run.request_id)
 
     async def _end(self, run: Run, status: Status, error: Failure | None = None) -> None:
         """Store the end; a lost claim means that somebody else has stored another one."""
