@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from perdure.cli import main
+from tests.upstream.server import Upstream
 from tests.world.server import Server, environment, free_port
 
 CONFIG = """
@@ -405,6 +406,32 @@ def test_check_beside_a_running_server_finds_it_and_the_dead_agent(
     assert found["agent dead"]["verdict"] == "wrong"
     assert "variable PERDURE_PORT" in found["port"]["detail"]
     assert found["data_dir"]["detail"].endswith("(flag)")
+
+
+@pytest.mark.parametrize("handler", ["openai", "responses", "anthropic"])
+def test_check_asks_an_agents_server_in_whatever_dialect_it_speaks(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    handler: str,
+) -> None:
+    """Guard: only the guide is built in; whoever has a server is asked, with the key it takes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEY_OF_THE_AGENT", "secret")
+    with Upstream() as upstream:
+        agent = {
+            "handler": handler,
+            "base_url": upstream.url,
+            "model": "m",
+            "api_key_env": "KEY_OF_THE_AGENT",
+        }
+        lines = [f"{name} = {json.dumps(value)}" for name, value in agent.items()]
+        Path("perdure.toml").write_text("\n".join(["port = 0", "[agents.a]", *lines]), "utf-8")
+        main(["check", "--json"])
+        (call,) = upstream.calls
+    found = {one["about"]: one for one in json.loads(capsys.readouterr().out)}
+    assert upstream.url in found["agent a"]["detail"]
+    assert "secret" in call.headers.get("x-api-key", call.headers.get("authorization", ""))
 
 
 def test_check_without_a_server_finds_nothing_wrong(

@@ -130,6 +130,7 @@ def test_every_error_code_of_the_server_is_in_the_protocol() -> None:
         "backup_damaged",
         "copy_differs",
         "data_dir_unusable",
+        "database_damaged",
         "database_in_use",
         "database_locked",
         "extra_missing",
