@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
@@ -249,7 +250,7 @@ def _explain(error: ValidationError) -> str:
 
 def without_secrets(url: str) -> str:
     """Return a URL without its password."""
-    return re.sub(r"(?<=://)([^/@]*?):[^/]*@", r"\1:…@", url)
+    return re.sub(r"(?<=://)([^/?#@:]*):.*@", r"\1:…@", url)
 
 
 _SCHEMES: dict[str, tuple[str, ...]] = {
@@ -266,6 +267,7 @@ def _check(settings: Settings) -> None:
         if (value or name != "bus_url") and not value.startswith(known):
             detail = f"{name}: {value.split(':', 1)[0]!r} is not known here; use one of "
             raise SettingsError(detail + ", ".join(f"{scheme}…" for scheme in known))
+        _check_ports(name, value)
     if settings.alone and settings.has_workers:
         detail = "queue_url: workers need a store that they share: store_url = postgresql://… or redis://…"
         raise SettingsError(detail)
@@ -297,6 +299,19 @@ def _check_root_path(root_path: str) -> None:
     if f"{root_path}/".startswith(OWN_PATHS):
         detail = f"root_path: {root_path} begins like a path of this server; choose another one."
         raise SettingsError(detail)
+
+
+def _check_ports(name: str, url: str) -> None:
+    """Refuse an address that no library could read; PostgreSQL's may name several hosts."""
+    try:
+        for host in urlsplit(url).netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        detail = (
+            f"{name}: what stands where the port should is no number up to 65535. "
+            "In a user or a password write / as %2F, # as %23, ? as %3F."
+        )
+        raise SettingsError(detail) from None
 
 
 def _check_workers(settings: Settings) -> None:
