@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from scripts import audit
+from scripts.prepare import ROOT
 from tests.world.server import environment
 
 PIN = "starlette"
@@ -96,7 +96,7 @@ def audited(known: Advisories, *flags: str) -> tuple[int, str]:
     )
     command = [sys.executable, "-c", smaller, *flags]
     done = subprocess.run(
-        command, env=env, cwd=audit.ROOT, check=False, capture_output=True, text=True, timeout=100
+        command, env=env, cwd=ROOT, check=False, capture_output=True, text=True, timeout=100
     )
     return done.returncode, done.stdout + done.stderr
 
