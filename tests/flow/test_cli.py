@@ -14,12 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from perdure.cli import main
-from tests.upstream.server import Upstream
 from tests.world.server import Server, environment, free_port
 
 CONFIG = """
@@ -408,6 +408,20 @@ def test_check_beside_a_running_server_finds_it_and_the_dead_agent(
     assert found["data_dir"]["detail"].endswith("(flag)")
 
 
+class Locked(BaseHTTPRequestHandler):
+    """Lists models to whoever shows the right key, in whichever header."""
+
+    def do_GET(self) -> None:
+        shown = (self.headers.get("authorization"), self.headers.get("x-api-key"))
+        known = shown in (("Bearer right", None), (None, "right"))
+        self.send_response(200 if known and self.path == "/v1/models" else 401)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @pytest.mark.parametrize("handler", ["openai", "responses", "anthropic"])
 def test_check_asks_an_agents_server_in_whatever_dialect_it_speaks(
     tmp_path: Path,
@@ -417,21 +431,20 @@ def test_check_asks_an_agents_server_in_whatever_dialect_it_speaks(
 ) -> None:
     """Guard: only the guide is built in; whoever has a server is asked, with the key it takes."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KEY_OF_THE_AGENT", "secret")
-    with Upstream() as upstream:
-        agent = {
-            "handler": handler,
-            "base_url": upstream.url,
-            "model": "m",
-            "api_key_env": "KEY_OF_THE_AGENT",
-        }
-        lines = [f"{name} = {json.dumps(value)}" for name, value in agent.items()]
-        Path("perdure.toml").write_text("\n".join(["port = 0", "[agents.a]", *lines]), "utf-8")
-        main(["check", "--json"])
-        (call,) = upstream.calls
-    found = {one["about"]: one for one in json.loads(capsys.readouterr().out)}
-    assert upstream.url in found["agent a"]["detail"]
-    assert "secret" in call.headers.get("x-api-key", call.headers.get("authorization", ""))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Locked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        Path("perdure.toml").write_text(
+            f'port = 0\n[agents.a]\nhandler = "{handler}"\nmodel = "m"\n'
+            f'base_url = "http://127.0.0.1:{server.server_port}/v1"\napi_key_env = "A_KEY"\n',
+            "utf-8",
+        )
+        monkeypatch.setenv("A_KEY", "wrong")
+        assert main(["check"]) == 1
+        assert "refuses the key" in capsys.readouterr().out
+        monkeypatch.setenv("A_KEY", "right")
+        assert main(["check"]) == 0
+        assert "answers; model m" in capsys.readouterr().out
+        server.shutdown()
 
 
 def test_check_without_a_server_finds_nothing_wrong(

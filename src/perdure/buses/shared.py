@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import msgspec
 
-from perdure.buses.listeners import Failing, Listener, Listeners, Outbox
+from perdure.buses.listeners import Failing, Listener, Listeners, Unsent
 
 log = logging.getLogger("perdure.bus")
 
@@ -30,7 +30,7 @@ class SharedBus:
     def __init__(self, name: str, lost: tuple[type[Exception], ...], pause_max_s: float) -> None:
         self._name, self._lost, self._pause_max_s = name, lost, pause_max_s
         self._listeners = Listeners()
-        self._outbox = Outbox()
+        self._unsent = Unsent()
         self._state = Failing(name)
         self._self = f"{random.getrandbits(64):016x}"
         self._tasks: list[asyncio.Task[None]] = []
@@ -39,12 +39,12 @@ class SharedBus:
         woken = list(topics)
         if woken:
             self._listeners.tell(woken)
-            self._outbox.put(woken)
+            self._unsent.put(woken)
 
     async def publish_elsewhere(self, topics: Iterable[str]) -> None:
         woken = list(topics)
         if woken:
-            self._outbox.put(woken)
+            self._unsent.put(woken)
 
     def trouble(self) -> str | None:
         return self._state.why
