@@ -294,13 +294,6 @@ def _check(settings: Settings) -> None:
         raise SettingsError(detail)
 
 
-def _check_root_path(root_path: str) -> None:
-    """Refuse a path that cannot be told from our own, once the proxy has taken it away."""
-    if f"{root_path}/".startswith(OWN_PATHS):
-        detail = f"root_path: {root_path} begins like a path of this server; choose another one."
-        raise SettingsError(detail)
-
-
 def _check_ports(name: str, url: str) -> None:
     """Refuse an address that no library could read; PostgreSQL's may name several hosts."""
     try:
@@ -312,6 +305,13 @@ def _check_ports(name: str, url: str) -> None:
             "In a user or a password write / as %2F, # as %23, ? as %3F."
         )
         raise SettingsError(detail) from None
+
+
+def _check_root_path(root_path: str) -> None:
+    """Refuse a path that cannot be told from our own, once the proxy has taken it away."""
+    if f"{root_path}/".startswith(OWN_PATHS):
+        detail = f"root_path: {root_path} begins like a path of this server; choose another one."
+        raise SettingsError(detail)
 
 
 def _check_workers(settings: Settings) -> None:

@@ -164,14 +164,19 @@ async def test_a_server_killed_right_after_it_accepted_leaves_the_answer_running
 
     Nor do they notice its next start. Guard: only who has the store alone takes over at once.
     """
-    asked = await ask_many(world, 6, chunks=240)
+    long = (await world.api.ask({"name": "long", "chunks": 2000, "rate": 20}))["request_id"]
+    await world.called("long")
+    asked = await ask_many(world, 6)
     await world.servers[1].kill9()
     for reader in asked:
         world.follow("sse", reader).url = world.server.url
     for task in world.followers[:6]:
         task.cancel()  # readers at the dead server have nowhere to come back to
     world.followers = world.followers[6:]
-    await world.servers[1].start()
+    await world.servers[1].start(within_s=90)
+    row = "SELECT status, attempt, crashes FROM request WHERE id = $1"
+    assert await world.rows(row, long) == [("streaming", 1, 0)], "a start took it over"
+    await world.api.cancel(long)
     logs = await world.judge_complete()
     assert all(log.attempts == 1 for log in logs.values())
 

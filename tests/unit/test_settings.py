@@ -174,8 +174,6 @@ def test_an_unknown_key_of_the_file_stops_the_start_by_its_path(tmp_path, text, 
         ("PERDURE_STORE_URL", "mysql://x", "store_url"),
         ("PERDURE_QUEUE_URL", "celery+redis://x", "queue_url"),
         ("PERDURE_BUS_URL", "redis://x", "bus_url"),
-        ("PERDURE_ROOT_PATH", "chat/", "root_path"),
-        ("PERDURE_ROOT_PATH", "/api/chat", "root_path"),
         (
             "PERDURE_STORE_URL",
             "postgresql://host:70000/db",
@@ -183,6 +181,8 @@ def test_an_unknown_key_of_the_file_stops_the_start_by_its_path(tmp_path, text, 
         ),
         ("PERDURE_STORE_URL", "postgresql://ann:p/w@host/db", "write / as %2F"),
         ("PERDURE_BUS_URL", "redis://host:one/1", "bus_url"),
+        ("PERDURE_ROOT_PATH", "chat/", "root_path"),
+        ("PERDURE_ROOT_PATH", "/api/chat", "root_path"),
     ],
 )
 def test_a_bad_value_is_told_by_the_name_of_its_setting(monkeypatch, name, value, said):
