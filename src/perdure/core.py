@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 from perdure.accept import Acceptance
@@ -206,24 +208,25 @@ class Core:
         await self.runner.drain(self.settings.drain_grace_s)
 
     async def close(self) -> None:
-        """Drain, then let go of everything."""
-        await self.drain()
-        if self.heartbeat is not None:
-            await self.heartbeat.close()
-        await self.reconciler.close()
-        await self.webhooks.close()
-        if self.verdicts is not None:
-            await self.verdicts.close()
-        await self.journal.close()
-        await self.tails.close()
-        await self.queue.close()
-        await self.bus.close()
-        for agent in self.agents.values():
-            await agent.handler.close()
-        for let_go in self.besides:
-            await let_go()
-        await self.store.close()
-        await asyncio.to_thread(self.traces.close)
+        """Drain, then let go of everything, also where a part cannot; raise what it has raised."""
+        parts: list[Callable[[], Awaitable[None]]] = [
+            self.drain,
+            *([self.heartbeat.close] if self.heartbeat is not None else ()),
+            self.reconciler.close,
+            self.webhooks.close,
+            *([self.verdicts.close] if self.verdicts is not None else ()),
+            self.journal.close,
+            self.tails.close,
+            self.queue.close,
+            self.bus.close,
+            *(agent.handler.close for agent in self.agents.values()),
+            *self.besides,
+            self.store.close,
+            partial(asyncio.to_thread, self.traces.close),
+        ]
+        async with AsyncExitStack() as stack:
+            for part in reversed(parts):
+                stack.push_async_callback(part)
 
 
 def _default(settings: Settings, agents: Mapping[str, Agent]) -> str:

@@ -53,9 +53,9 @@ class Tails:
     def start(self) -> None:
         """Begin to read for the tails."""
         self._tasks = [
-            asyncio.create_task(self._pump(), name="tails"),
-            asyncio.create_task(self._reread(), name="lost wake-ups"),
-            asyncio.create_task(self._tick(), name="keep-alives"),
+            chores.begin(self._pump, "tails"),
+            chores.begin(self._reread, "lost wake-ups"),
+            chores.begin(self._tick, "keep-alives"),
         ]
 
     async def close(self) -> None:

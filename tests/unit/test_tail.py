@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
+from perdure import chores
 from perdure import tail as tail_module
 from perdure.buses.inprocess import InProcessBus
 from perdure.errors import Gone, NotFound, Unavailable
@@ -248,6 +249,28 @@ async def test_a_store_that_is_away_for_a_moment_ends_no_reader(tmp_path):
 
 
 # Many and slow readers
+
+
+async def test_a_bug_below_ends_no_tail(tmp_path, monkeypatch):
+    """Guard: `chores.begin`; without it all readers of the process would wait for ever."""
+    monkeypatch.setattr(chores, "AGAIN_S", 0.01)
+    async with staged(tmp_path / "perdure.db", reread_s=0.02) as stage:
+        pen = await begin(stage.store)
+        reader = stage.reader(pen.id)
+        await stage.settled(1)
+        reads = stage.store.reads
+
+        async def broken():
+            raise ZeroDivisionError
+
+        stage.store.meanwhile = broken
+
+        async def broke():
+            return stage.store.reads > reads
+
+        await eventually(broke, within_s=WITHIN_S, what="the store breaks on a read")
+        await stage.end(pen)
+        assert await asyncio.wait_for(reader, WITHIN_S) == await whole(stage.store, pen.id)
 
 
 async def test_a_hundred_readers_share_one_read_and_one_framing(stage):

@@ -132,6 +132,9 @@ class Database:
         except FOREIGN as error:
             await self.close()
             raise unreachable(error, self.access) from error
+        except PerdureError:
+            await self.close()
+            raise
 
     async def _open(self) -> None:
         for kind in Pool:
@@ -146,7 +149,6 @@ class Database:
             await _started(pool)
         server = await self._pools[0].fetchval("SHOW server_version_num")
         if int(server) < OLDEST:
-            await self.close()
             detail = f"PostgreSQL {int(server) // 10_000} is too old: 15 or newer is needed."
             raise Unavailable(detail, code="server_too_old")
 
