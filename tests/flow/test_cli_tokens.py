@@ -67,3 +67,11 @@ def test_a_scope_that_is_none_and_a_token_of_nobody_are_refused(server, capsys):
         assert not told.out
     assert main(["tokens", "create", "x", "--user", "a", "--scope", "root", *here]) == 2
     assert "read, write, admin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["list"], ["revoke", "tok_x"]])
+def test_in_the_wrong_folder_there_is_no_database_and_none_is_made(tmp_path, capsys, words):
+    """Guard: `must_exist`; an empty list would say that nobody has a token."""
+    assert main(["tokens", *words, "--data-dir", str(tmp_path)]) == 2
+    assert "There is no database" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]

@@ -14,11 +14,12 @@ import msgspec
 from perdure import keyring
 from perdure.cli.exits import ExitCode
 from perdure.cli.remote import Remote
+from perdure.cli.upkeep import must_exist
 from perdure.credentials import SCOPES, Credential, Scope
 from perdure.errors import Invalid, Unavailable
 from perdure.model import JSON
 from perdure.ports import Store
-from perdure.settings import load
+from perdure.settings import Settings, load
 from perdure.steering import harmless
 
 T = TypeVar("T")
@@ -55,7 +56,7 @@ def show(place: Place, user: str | None, *, as_json: bool) -> int:
         path = "/api/tokens" if user is None else f"/api/tokens?user={quote(user)}"
         found = _call(place.url, "GET", path)["tokens"]
     else:
-        kept = _on_store(place, lambda store: store.credentials("token", user or None))
+        kept = _on_made(place, lambda store: store.credentials("token", user or None))
         found = [_shown(token) for token in kept]
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
@@ -73,7 +74,7 @@ def revoke(place: Place, token_id: str) -> int:
     if place.url:
         _call(place.url, "DELETE", f"/api/tokens/{quote(token_id)}")
     else:
-        _on_store(place, lambda store: keyring.revoke_token(store, token_id))
+        _on_made(place, lambda store: keyring.revoke_token(store, token_id))
     print(f"Revoked {token_id}.")
     return ExitCode.OK
 
@@ -93,10 +94,20 @@ def _call(url: str, method: str, path: str, body: JSON | None = None) -> Any:
     return asyncio.run(run())
 
 
+def _on_made(place: Place, work: Callable[[Store], Awaitable[T]]) -> T:
+    """Work on a database that is there: in the wrong folder an empty list would mislead."""
+    must_exist(_settings(place))
+    return _on_store(place, work)
+
+
+def _settings(place: Place) -> Settings:
+    return load(place.config, {} if place.data_dir is None else {"data_dir": place.data_dir})
+
+
 def _on_store(place: Place, work: Callable[[Store], Awaitable[T]]) -> T:
     from perdure import adapters  # noqa: PLC0415  # all adapters, only here
 
-    settings = load(place.config, {} if place.data_dir is None else {"data_dir": place.data_dir})
+    settings = _settings(place)
 
     async def run() -> T:
         store = adapters.store_of(settings)

@@ -28,8 +28,7 @@ def upgrade(config: Path | None, data_dir: Path | None) -> int:
 def prune(config: Path | None, data_dir: Path | None, *, dry_run: bool) -> int:
     """Remove all that is past its retention and say how much; `dry_run` only counts."""
     settings = _settings(config, data_dir)
-    if settings.alone and not settings.sqlite_path.is_file():
-        raise Invalid(f"There is no database {settings.sqlite_path}; name its folder: --data-dir")
+    must_exist(settings)
     if dry_run:
         removed = _due(settings)
     else:
@@ -115,6 +114,12 @@ def _store(settings: Settings) -> Store:
 
 def _shown(settings: Settings) -> str:
     return str(settings.sqlite_path) if settings.alone else without_secrets(settings.store_url)
+
+
+def must_exist(settings: Settings) -> None:
+    """Refuse a SQLite file that is not there, which opening would make."""
+    if settings.alone and not settings.sqlite_path.is_file():
+        raise Invalid(f"There is no database {settings.sqlite_path}; name its folder: --data-dir")
 
 
 def _settings(config: Path | None, data_dir: Path | None) -> Settings:
