@@ -40,14 +40,19 @@ async def test_stop_from_another_tab_keeps_what_was_seen_and_lets_nothing_grow(a
 
 
 async def test_escape_stops_before_the_first_word(alice, world):
-    """Guard: stop works while the upstream is silent."""
+    """Guard: stop works while the upstream is silent; an input method's Escape is its own."""
     alice.agree("silent", name="silent", ttft_s=60)
     tab = await (await alice.tab()).opens()
     await tab.asks("silent")
     await world.called("silent")
     await tab.sees_words("Thinking…")
+    stops: list[str] = []
+    tab.page.on("request", lambda one: one.url.endswith("/cancel") and stops.append(one.url))
+    await tab.composer.dispatch_event("keydown", {"key": "Escape", "isComposing": True})
+    assert stops == []
     await tab.page.keyboard.press("Escape")
     await tab.sees_words("Nothing had been said yet")
+    assert len(stops) == 1
     await world.closed(await world.called("silent"))
     await expect(tab.composer).to_be_focused()
 
