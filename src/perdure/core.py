@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from contextvars import Context
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 from perdure.accept import Acceptance
 from perdure.dispatch import Dispatch
-from perdure.errors import SettingsError
+from perdure.errors import PerdureError, SettingsError
 from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
 from perdure.keyring import Keyring
@@ -152,7 +154,8 @@ class Core:
         """Open the store, take over what a dead self left, and start; once, however often called.
 
         Where this process owns the store alone, whatever is streaming there belongs to nobody;
-        in a shared one only a lapsed lease says so.
+        in a shared one only a lapsed lease says so. A store that cannot be opened is tried again
+        by the next call.
         """
         if self._opening is None:
             # In a context of its own: whose call it was means nothing to what is begun here.
@@ -163,7 +166,11 @@ class Core:
     async def _open(self) -> None:
         if any(acts(agent.handler) for agent in self.agents.values()):
             forbid_core_dumps()
-        await self.store.open()
+        try:
+            await self.store.open()
+        except PerdureError:
+            self._opening = None  # it has left nothing behind
+            raise
         await self.bus.open()
         await self.queue.open()
         await self.reconciler.take_over(dead=self.settings.alone)
@@ -201,24 +208,25 @@ class Core:
         await self.runner.drain(self.settings.drain_grace_s)
 
     async def close(self) -> None:
-        """Drain, then let go of everything."""
-        await self.drain()
-        if self.heartbeat is not None:
-            await self.heartbeat.close()
-        await self.reconciler.close()
-        await self.webhooks.close()
-        if self.verdicts is not None:
-            await self.verdicts.close()
-        await self.journal.close()
-        await self.tails.close()
-        await self.queue.close()
-        await self.bus.close()
-        for agent in self.agents.values():
-            await agent.handler.close()
-        for let_go in self.besides:
-            await let_go()
-        await self.store.close()
-        await asyncio.to_thread(self.traces.close)
+        """Drain, then let go of everything, also where a part cannot; raise what it has raised."""
+        parts: list[Callable[[], Awaitable[None]]] = [
+            self.drain,
+            *([self.heartbeat.close] if self.heartbeat is not None else ()),
+            self.reconciler.close,
+            self.webhooks.close,
+            *([self.verdicts.close] if self.verdicts is not None else ()),
+            self.journal.close,
+            self.tails.close,
+            self.queue.close,
+            self.bus.close,
+            *(agent.handler.close for agent in self.agents.values()),
+            *self.besides,
+            self.store.close,
+            partial(asyncio.to_thread, self.traces.close),
+        ]
+        async with AsyncExitStack() as stack:
+            for part in reversed(parts):
+                stack.push_async_callback(part)
 
 
 def _default(settings: Settings, agents: Mapping[str, Agent]) -> str:

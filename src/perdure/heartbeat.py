@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from perdure.errors import PerdureError
+from perdure.errors import PerdureError, Unavailable
 from perdure.ports import Roll, Store
 from perdure.runner import Runner
 
@@ -124,14 +124,22 @@ class Heartbeat:
                 for_s = self._lease_s * LEASES_ON_ROLL
                 await self._roll.present(self._runner.worker_id, self._slots, for_s)
         except PerdureError as error:
-            log.warning("cannot renew leases: %s", error)
-            if time.monotonic() - self._renewed > self._lease_s * 2 / 3:
-                self._tell(self._runner.fence, error)
+            self._failed(error)
+            return False
+        except Exception:
+            # A bug below costs this renewal; with the thread all further ones would be lost.
+            log.exception("the store broke on a renewal")
+            self._failed(Unavailable("The leases could not be renewed."))
             return False
         self._renewed = time.monotonic()
         for request_id in claims.keys() - owned:
             self._tell(self._runner.lose, request_id, claims[request_id])
         return True
+
+    def _failed(self, error: PerdureError) -> None:
+        log.warning("cannot renew leases: %s", error)
+        if time.monotonic() - self._renewed > self._lease_s * 2 / 3:
+            self._tell(self._runner.fence, error)
 
     def _tell(self, what: Callable[..., None], *given: object) -> None:
         """Call something in the loop, if that still runs."""

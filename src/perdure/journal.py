@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
+from perdure import chores
 from perdure.errors import OwnershipLost, PerdureError, Unavailable
 from perdure.events import Closing
 from perdure.metrics import Metrics
@@ -69,13 +70,12 @@ class Journal:
 
     def start(self) -> None:
         """Begin to flush."""
-        self._task = asyncio.create_task(self._work(), name="journal")
+        self._task = chores.begin(self._work, "journal")
 
     async def close(self) -> None:
         """Stop; what the runs have not finished stays as it was last stored."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await chores.end([self._task])
 
     def note(self, writer: Writer) -> None:
         """Remember that `writer` has something to store."""
@@ -141,7 +141,17 @@ class Journal:
     async def _flush(self) -> None:
         """Store the new events of all noted runs; wake their readers."""
         writers, self._dirty = self._dirty, {}
-        taken = [(writer, append) for writer in writers.values() if (append := writer.take())]
+        taken: list[tuple[Writer, Append]] = []
+        for writer in writers.values():
+            try:
+                append = writer.take()
+            except Exception:
+                # A bug in one run costs that run its claim, not the others theirs.
+                log.exception("%s cannot tell what it has", writer.request_id)
+                writer.lose(Unavailable("The answer could not be stored."))
+            else:
+                if append:
+                    taken.append((writer, append))
         self._writing = {append.request_id for _, append in taken}
         if taken:
             await self._store_all(taken)

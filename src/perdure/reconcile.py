@@ -68,8 +68,8 @@ class Reconciler:
     def start(self) -> None:
         """Begin the rounds."""
         self._tasks = [
-            asyncio.create_task(self._rounds(), name="reconciler"),
-            asyncio.create_task(self._prunings(), name="retention"),
+            chores.begin(self._rounds, "reconciler"),
+            chores.begin(self._prunings, "retention"),
         ]
 
     async def close(self) -> None:
@@ -85,11 +85,10 @@ class Reconciler:
             self.metrics.lapsed.labels(outcome).inc()
             if request.status.terminal:
                 self.traces.ended(request)
-            topics += [
-                Topic.stop(request.id),
-                Topic.events(request.id),
-                Topic.chats(request.user_id),
-            ]
+                topics.append(Topic.stop(request.id))
+            # Of one that is queued again nobody is told to stop: that could come late and stop its
+            # next worker. The last one, if it lives, learns it with its next write or renewal.
+            topics += [Topic.events(request.id), Topic.chats(request.user_id)]
         if changed:
             log.warning("took over %d requests of lost workers", len(changed))
             await self._bus.publish(topics)

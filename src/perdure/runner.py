@@ -37,6 +37,8 @@ log = logging.getLogger("perdure.runner")
 SWEEP_S = 0.25
 LEAVE_S = 5.0
 """How long a drain waits for runs that were told to stop; less than supervisors wait for us."""
+STOP_S = 10.0
+"""How long an agent may take to hear that it is to stop: its run holds a worker's slot so long."""
 RETRY_FIRST_S = 0.5
 RETRY_MAX_S = 8.0
 FORGOTTEN = "upstream_forgot"
@@ -104,9 +106,9 @@ class Runner:
 
     def start(self, *, renewing: bool = True) -> None:
         """Begin to watch the clock and to renew leases, unless somebody else does that."""
-        self._chores = [asyncio.create_task(self._sweep(), name="time limits")]
+        self._chores = [chores.begin(self._sweep, "time limits")]
         if renewing:
-            self._chores.append(asyncio.create_task(self._renew(), name="leases"))
+            self._chores.append(chores.begin(self._renew, "leases"))
 
     def deliver(self, request_id: str) -> None:
         """Take a request that the queue delivered; a second delivery finds nothing to do."""
@@ -220,8 +222,13 @@ class Runner:
             wanted = not (await self._store.request(run.request_id)).status.terminal
         except NotFound:
             wanted = False
-        if not wanted:
-            await handler.stop(position)
+        if wanted:
+            return
+        try:
+            async with asyncio.timeout(STOP_S):
+                await handler.stop(position)
+        except TimeoutError:
+            log.warning("%s did not take the word to stop %s", run.agent.id, run.request_id)
 
     async def _end(self, run: Run, status: Status, error: Failure | None = None) -> None:
         """Store the end; a lost claim means that somebody else has stored another one."""

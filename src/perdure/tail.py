@@ -53,9 +53,9 @@ class Tails:
     def start(self) -> None:
         """Begin to read for the tails."""
         self._tasks = [
-            asyncio.create_task(self._pump(), name="tails"),
-            asyncio.create_task(self._reread(), name="lost wake-ups"),
-            asyncio.create_task(self._tick(), name="keep-alives"),
+            chores.begin(self._pump, "tails"),
+            chores.begin(self._reread, "lost wake-ups"),
+            chores.begin(self._tick, "keep-alives"),
         ]
 
     async def close(self) -> None:
@@ -164,7 +164,9 @@ class Tails:
         cursors: dict[str, int] = {}
         for request_id in request_ids:
             tail = self._tails.get(request_id)
-            if tail is None:
+            if tail is None or tail.ended:
+                # Nothing follows an end; and where the events behind it were pruned meanwhile, the
+                # store refuses the whole read. Who is behind reads from its own position.
                 continue
             if tail.next is None:
                 self._dirty.add(request_id)  # its first read is under way, and looks here

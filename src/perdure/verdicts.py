@@ -49,7 +49,7 @@ class Verdicts:
 
     def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._rounds(), name="verdicts")
+        self._task = chores.begin(self._rounds, "verdicts")
 
     def ring(self) -> None:
         """Say that there is one."""
@@ -66,7 +66,7 @@ class Verdicts:
             self._rung.clear()
             try:
                 due = await self._outbox.take_feedback(HIDE_S)
-                await asyncio.gather(*(self._tell(verdict) for verdict in due))
+                await chores.all_of(self._tell(verdict) for verdict in due)
             except PerdureError as error:
                 log.warning("cannot tell verdicts, will try again: %s", error)
                 due = []

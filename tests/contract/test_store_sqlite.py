@@ -501,6 +501,18 @@ async def test_what_is_no_database_of_ours_is_refused_with_a_sentence(tmp_path):
         await store.close()
 
 
+async def test_a_damaged_file_is_told_with_what_to_do_and_let_go(tmp_path):
+    """Guard: a start that fails leaves no lock behind, and tells no traceback."""
+    path = tmp_path / "perdure.db"
+    async with opened(path) as store:
+        await begin(store)
+        store.db.all("UPDATE journal SET data = x'c1'")
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"damaged.*backup") as refused:
+            await SqliteStore(path).open()
+        assert refused.value.code == "database_damaged"
+
+
 async def test_nobody_else_on_the_machine_may_read_the_file(tmp_path):
     """Guard: `make_private`; SQLite itself would leave it to the umask."""
     path = tmp_path / "perdure.db"

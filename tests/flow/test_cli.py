@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -405,6 +406,45 @@ def test_check_beside_a_running_server_finds_it_and_the_dead_agent(
     assert found["agent dead"]["verdict"] == "wrong"
     assert "variable PERDURE_PORT" in found["port"]["detail"]
     assert found["data_dir"]["detail"].endswith("(flag)")
+
+
+class Locked(BaseHTTPRequestHandler):
+    """Lists models to whoever shows the right key, in whichever header."""
+
+    def do_GET(self) -> None:
+        shown = (self.headers.get("authorization"), self.headers.get("x-api-key"))
+        known = shown in (("Bearer right", None), (None, "right"))
+        self.send_response(200 if known and self.path == "/v1/models" else 401)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("handler", ["openai", "responses", "anthropic"])
+def test_check_asks_an_agents_server_in_whatever_dialect_it_speaks(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    handler: str,
+) -> None:
+    """Guard: only the guide is built in; whoever has a server is asked, with the key it takes."""
+    monkeypatch.chdir(tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Locked) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        Path("perdure.toml").write_text(
+            f'port = 0\n[agents.a]\nhandler = "{handler}"\nmodel = "m"\n'
+            f'base_url = "http://127.0.0.1:{server.server_port}/v1"\napi_key_env = "A_KEY"\n',
+            "utf-8",
+        )
+        monkeypatch.setenv("A_KEY", "wrong")
+        assert main(["check"]) == 1
+        assert "refuses the key" in capsys.readouterr().out
+        monkeypatch.setenv("A_KEY", "right")
+        assert main(["check"]) == 0
+        assert "answers; model m" in capsys.readouterr().out
+        server.shutdown()
 
 
 def test_check_without_a_server_finds_nothing_wrong(

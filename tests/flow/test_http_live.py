@@ -6,7 +6,10 @@ import json
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from perdure.routers.doorbells import Doorbells
+from perdure.routers.live_sse import FramedLine
 from tests.flow.serving import serving
+from tests.world.waiting import eventually
 
 
 @pytest.fixture
@@ -221,6 +224,25 @@ async def test_the_sse_twin_tells_the_same_and_resumes_exactly(server):
     numbers = [one["event"]["sequence_number"] for one in before + after if "event" in one]
     assert numbers == list(range(len(numbers)))
     assert any("chat" in one for one in before + after)
+
+
+async def test_a_twin_whose_reader_leaves_while_pieces_wait_leaves_nothing_behind(server):
+    """Guard: nothing is told last to who has left; else its task waits for room for ever."""
+    for _ in range(3):
+        await server.http.post("/api/chats", json={})
+    before = asyncio.all_tasks()
+    line = FramedLine(server.core, "local", 0, {})
+    line.queue = asyncio.Queue(1)
+    pieces = line.pieces(Doorbells(server.core))
+    await anext(pieces)
+
+    async def waits():
+        return line.queue.full()
+
+    await eventually(waits, within_s=5, what="a piece waits")
+    await asyncio.wait_for(pieces.aclose(), 5)
+    mine = {task.get_name() for task in asyncio.all_tasks() - before}
+    assert mine <= {"doorbells"}
 
 
 @pytest.mark.parametrize(

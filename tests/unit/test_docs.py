@@ -105,6 +105,14 @@ def test_every_command_has_its_section_on_the_command_lines_page() -> None:
     assert headings == shown
 
 
+def test_every_module_has_its_place_in_the_architecture() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    parts = (ROOT / "src" / "perdure").iterdir()
+    names = {part.stem for part in parts if part.suffix == ".py" or (part / "__init__.py").exists()}
+    missing = {one for one in names if f"`{one}`" not in page and f"`{one}/`" not in page}
+    assert missing == {"__init__", "__main__"}
+
+
 def test_the_exit_codes_are_the_ones_in_the_code() -> None:
     page = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert {int(code) for code in re.findall(r"(?m)^\| (\d+) \|", page)} == set(ExitCode)
@@ -130,6 +138,7 @@ def test_every_error_code_of_the_server_is_in_the_protocol() -> None:
         "backup_damaged",
         "copy_differs",
         "data_dir_unusable",
+        "database_damaged",
         "database_in_use",
         "database_locked",
         "extra_missing",

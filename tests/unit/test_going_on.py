@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
@@ -117,6 +118,18 @@ async def test_what_nobody_wants_any_more_is_stopped_upstream(office_of):
         await office.bus.publish([Topic.stop(request.id)])
         await office.idle()
     assert office.handler.stopped == [{"n": 1}]
+
+
+async def test_an_agent_that_does_not_listen_holds_no_run(office_of, monkeypatch):
+    """Guard: `STOP_S`; else the run would keep its worker's slot until the process ends."""
+    monkeypatch.setattr(runner_module, "STOP_S", 0.01)
+    async with office_of([mark(1, "Once "), "wait"]) as office:
+        office.handler.stop = lambda _: asyncio.Event().wait()
+        request = await office.ask()
+        await office.handler.waiting.wait()
+        await office.store.cancel(request.id)
+        await office.bus.publish([Topic.stop(request.id)])
+        await office.idle()
 
 
 async def test_what_is_handed_over_goes_on_upstream(office_of):

@@ -21,6 +21,7 @@ class Leases:
         self.owned = {"resp_1": "claim_1", "resp_2": "claim_2"}
         self.renewals = []
         self.broken = False
+        self.bug = None
 
     async def open(self):
         if self.broken:
@@ -32,6 +33,8 @@ class Leases:
     async def renew(self, claims, lease_s):
         if self.broken:
             raise Unavailable("The store is away.")
+        if self.bug is not None:
+            raise self.bug
         self.renewals.append((dict(claims), lease_s))
         return {key for key, claim in claims.items() if self.owned.get(key) == claim}
 
@@ -102,6 +105,16 @@ async def test_without_renewals_for_most_of_a_lease_all_runs_stop(stage):
     await eventually(has(lambda: runs.fenced), within_s=5, what="the runs are stopped")
     assert time.monotonic() - began >= LEASE_S * 2 / 3 - 0.05
     leases.broken = False
+    await eventually(has(lambda: leases.renewals), within_s=5, what="renewals go on")
+
+
+async def test_a_bug_below_costs_renewals_and_not_the_thread(stage):
+    """Guard: it counts as a renewal that failed; without the thread all leases would lapse."""
+    heart, runs, leases, _ = stage
+    leases.bug = ZeroDivisionError()
+    heart.start()
+    await eventually(has(lambda: runs.fenced), within_s=5, what="the runs are stopped")
+    leases.bug = None
     await eventually(has(lambda: leases.renewals), within_s=5, what="renewals go on")
 
 

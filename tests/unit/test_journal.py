@@ -261,6 +261,20 @@ async def test_a_bug_below_the_journal_costs_the_runs_of_one_flush_only(office):
     await office.has(other, "later")
 
 
+async def test_a_run_that_breaks_costs_the_other_runs_of_the_flush_nothing(office):
+    """Guard: each run is asked by itself; else what the others gave would be lost with them."""
+    before, broken_one, behind = [await office.author() for _ in range(3)]
+    broken_one.take = lambda: 1 / 0
+    for author in (before, broken_one, behind):
+        author.say("x")
+        office.journal.note(author)
+    await office.has(before, "x")
+    await office.has(behind, "x")
+    assert [type(error) for error in broken_one.lost] == [Unavailable]
+    assert not before.lost
+    assert not behind.lost
+
+
 async def test_backpressure_waits_for_the_end_of_a_flush(office):
     """A run that produces too fast waits for the disk, not for a timer."""
     author = await office.author()

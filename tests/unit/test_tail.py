@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
+from perdure import chores
 from perdure import tail as tail_module
 from perdure.buses.inprocess import InProcessBus
 from perdure.errors import Gone, NotFound, Unavailable
@@ -250,6 +251,28 @@ async def test_a_store_that_is_away_for_a_moment_ends_no_reader(tmp_path):
 # Many and slow readers
 
 
+async def test_a_bug_below_ends_no_tail(tmp_path, monkeypatch):
+    """Guard: `chores.begin`; without it all readers of the process would wait for ever."""
+    monkeypatch.setattr(chores, "AGAIN_S", 0.01)
+    async with staged(tmp_path / "perdure.db", reread_s=0.02) as stage:
+        pen = await begin(stage.store)
+        reader = stage.reader(pen.id)
+        await stage.settled(1)
+        reads = stage.store.reads
+
+        async def broken():
+            raise ZeroDivisionError
+
+        stage.store.meanwhile = broken
+
+        async def broke():
+            return stage.store.reads > reads
+
+        await eventually(broke, within_s=WITHIN_S, what="the store breaks on a read")
+        await stage.end(pen)
+        assert await asyncio.wait_for(reader, WITHIN_S) == await whole(stage.store, pen.id)
+
+
 async def test_a_hundred_readers_share_one_read_and_one_framing(stage):
     """Work per event does not grow with the number of readers."""
     pen = await begin(stage.store)
@@ -467,6 +490,23 @@ async def test_pruned_events_are_gone_and_from_the_start_the_answer_is_told_agai
     assert fold(await stage.follow(pen.id)).text() == "The answer."
     last = (await stage.store.request(pen.id)).sequence_number
     assert await asyncio.wait_for(stage.follow(pen.id, last), WITHIN_S) == []
+
+
+async def test_a_slow_reader_of_a_pruned_answer_holds_nobody_up(stage):
+    """Guard: ended tails are not read again; the refusal of one cursor fails the read of all."""
+    old, pen = await begin(stage.store), await begin(stage.store)
+    for piece in range(9):
+        await stage.say(old, f"{piece} ")
+    await stage.end(old)
+    await stage.store.prune(events_s=1e-9, requests_s=0, chats_s=0)
+    with stage.tails.reader(old.id, -1) as slow:
+        assert (await slow.read(NEVER_S)).ended  # told again, in fewer events than it had
+        reader = stage.reader(pen.id)
+        await stage.settled(1)
+        await stage.store.append([pen.say("on")])
+        await stage.bus.publish([old.id, pen.id])
+        await stage.end(pen)
+        assert fold(await asyncio.wait_for(reader, WITHIN_S)).text() == "on"
 
 
 async def test_a_drain_ends_all_readers_with_a_hint_and_never_with_an_end(stage):

@@ -34,7 +34,7 @@ class Listeners:
                 log.exception("a listener broke")
 
 
-class Outbox:
+class Unsent:
     """Topics that wait to be sent, each once, however often it rang meanwhile."""
 
     def __init__(self) -> None:

@@ -50,7 +50,7 @@ class PostgresBus(SharedBus):
         connection = await asyncpg.connect(**self._options)
         try:
             await connection.add_listener(CHANNEL, lambda *heard: self._heard(heard[-1]))
-            connection.add_termination_listener(lambda _: self._outbox.ring())
+            connection.add_termination_listener(lambda _: self._unsent.ring())
             works()
             await self._serve(connection)
         finally:
@@ -61,7 +61,7 @@ class PostgresBus(SharedBus):
         while True:
             try:
                 async with asyncio.timeout(PING_S):
-                    topics = await self._outbox.take()
+                    topics = await self._unsent.take()
             except TimeoutError:
                 await connection.execute("SELECT 1", timeout=ANSWER_S)
                 continue
@@ -71,7 +71,7 @@ class PostgresBus(SharedBus):
                     await connection.execute(notify, CHANNEL, payload, timeout=ANSWER_S)
                     await asyncio.sleep(SPACING_S)
             except BaseException:
-                self._outbox.put(topics)  # perhaps twice; a doorbell may
+                self._unsent.put(topics)  # perhaps twice; a doorbell may
                 raise
 
     def _payloads(self, topics: list[str]) -> Iterable[str]:

@@ -69,11 +69,11 @@ class RedisBus(SharedBus):
 
     async def _send(self, client: Any) -> None:
         while True:
-            topics = await self._outbox.take()
+            topics = await self._unsent.take()
             try:
                 await client.publish(self._channel, self._message(topics))
             except BaseException:
-                self._outbox.put(topics)  # perhaps twice; a doorbell may
+                self._unsent.put(topics)  # perhaps twice; a doorbell may
                 raise
             await asyncio.sleep(SPACING_S)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import msgspec
 
-from perdure.buses.listeners import Failing, Listener, Listeners, Outbox
+from perdure.buses.listeners import Failing, Listener, Listeners, Unsent
+
+log = logging.getLogger("perdure.bus")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[str]).decode
@@ -19,15 +22,15 @@ class SharedBus:
 
     Args:
         name: of the bus, for the log.
-        lost: the errors of a connection that is gone.
+        lost: the errors of a connection that is gone, as happens now and then.
         pause_max_s: longest distance of two tries to connect.
 
     """
 
     def __init__(self, name: str, lost: tuple[type[Exception], ...], pause_max_s: float) -> None:
-        self._lost, self._pause_max_s = lost, pause_max_s
+        self._name, self._lost, self._pause_max_s = name, lost, pause_max_s
         self._listeners = Listeners()
-        self._outbox = Outbox()
+        self._unsent = Unsent()
         self._state = Failing(name)
         self._self = f"{random.getrandbits(64):016x}"
         self._tasks: list[asyncio.Task[None]] = []
@@ -36,12 +39,12 @@ class SharedBus:
         woken = list(topics)
         if woken:
             self._listeners.tell(woken)
-            self._outbox.put(woken)
+            self._unsent.put(woken)
 
     async def publish_elsewhere(self, topics: Iterable[str]) -> None:
         woken = list(topics)
         if woken:
-            self._outbox.put(woken)
+            self._unsent.put(woken)
 
     def trouble(self) -> str | None:
         return self._state.why
@@ -75,6 +78,11 @@ class SharedBus:
             try:
                 await live(works)
             except self._lost as error:
+                self._state.failed(error)
+            except Exception as error:
+                # Whatever it was (no password from `database.password_from`, for one), the next
+                # try may do; readers would be late for ever, and nobody would know why.
+                log.exception("%s broke", self._name)
                 self._state.failed(error)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
             pause_s = min(self._pause_max_s, 2 * pause_s)

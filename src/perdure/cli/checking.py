@@ -21,6 +21,7 @@ from perdure.cli.exits import ExitCode
 from perdure.cli.finding import Finding
 from perdure.cli.remote import Remote
 from perdure.errors import PerdureError
+from perdure.handlers.anthropic import VERSION
 from perdure.settings import PREFIX, AgentSettings, Settings, load, without_secrets
 
 SQLITE_MIN = (3, 51, 3)
@@ -209,11 +210,11 @@ async def _agent(name: str, settings: Settings) -> Finding:
         from perdure.cli import servers  # noqa: PLC0415  # adapters, only here
 
         return await servers.endpoint(name, settings)
-    if agent.handler == "openai":
-        return await _upstream(about, agent)
     if agent.handler == "python":
         return _module(about, agent.module)
-    return Finding("ok", about, "built in")
+    if agent.handler == "guide":
+        return Finding("ok", about, "built in")
+    return await _upstream(about, agent)
 
 
 def _module(about: str, module: str) -> Finding:
@@ -235,7 +236,7 @@ async def _upstream(about: str, agent: AgentSettings) -> Finding:
         hint = f"Set it before the start: export {agent.api_key_env}=…"
         return Finding("wrong", about, f"the variable {agent.api_key_env} is not set", hint)
     key = os.environ.get(agent.api_key_env, "") if agent.api_key_env else ""
-    headers = dict(agent.headers) | ({"Authorization": f"Bearer {key}"} if key else {})
+    headers = dict(agent.headers) | (_signed(agent, key) if key else {})
     try:
         async with Remote(agent.base_url) as remote:
             status = await remote.status("/models", headers)
@@ -246,6 +247,13 @@ async def _upstream(about: str, agent: AgentSettings) -> Finding:
         hint = "Check the key in the variable that agents.ID.api_key_env names."
         return Finding("wrong", about, f"{agent.base_url} refuses the key ({status})", hint)
     return Finding("ok", about, f"{agent.base_url} answers; model {agent.model}")
+
+
+def _signed(agent: AgentSettings, key: str) -> dict[str, str]:
+    """Return the headers by which a server of the agent's dialect knows its caller."""
+    if agent.handler == "anthropic":
+        return {"x-api-key": key, "anthropic-version": VERSION}
+    return {"Authorization": f"Bearer {key}"}
 
 
 def _print(findings: list[Finding], *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from starlette.requests import HTTPConnection
 
+from perdure import chores
 from perdure.core import Core
 from perdure.errors import PerdureError
 from perdure.ports import Topic
@@ -41,7 +42,7 @@ class Doorbells:
         self._bells.setdefault(topic, set()).add(bell)
         self._users[topic] = user_id
         if self._healing is None or self._healing.done():
-            self._healing = asyncio.create_task(self._heal())
+            self._healing = chores.begin(self._heal, "doorbells")
         try:
             yield bell
         finally:

@@ -15,7 +15,7 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 from starlette.requests import Request
 
-from perdure import model
+from perdure import chores, model
 from perdure.core import Core
 from perdure.errors import Invalid
 from perdure.model import JSON
@@ -135,7 +135,7 @@ class FramedLine:
                 yield piece
             await telling
         finally:
-            telling.cancel()
+            await chores.end([telling])
             await self.session.close()
 
     async def _tell(self, bells: Doorbells) -> None:
@@ -143,8 +143,10 @@ class FramedLine:
             for request_id, after in list(self.cursors.items()):
                 await self.session.attach(request_id, after)
             await self.session.watch(bells, self.since)
-        finally:
+        except Exception:
+            # Not when it is cancelled: its reader has left, and nobody would ever make room.
             await self.queue.put(None)
+            raise
 
     async def events(self, request_id: str, batch: Batch) -> None:
         """Frame a request's events in one piece."""

@@ -15,6 +15,7 @@ from perdure.errors import NotFound
 from perdure.model import Request
 from perdure.routers import chat_shapes, shapes, views
 from perdure.routers.body import JsonRoute
+from perdure.routers.branches import branch
 from perdure.routers.given import ChatId, MessageId, Running, Who
 from perdure.routers.problems import responses
 from perdure.steering import STEERING
@@ -37,7 +38,7 @@ async def list_messages(core: Running, person: Who, chat_id: ChatId) -> Response
     tree = chat_shapes.MessageTree(
         chat_id=chat.id,
         current_message_id=chat.current_message_id,
-        branch=_branch(chat, messages),
+        branch=_ids(branch(messages, chat.current_message_id)),
         messages=messages,
     )
     return shapes.answer(tree)
@@ -68,15 +69,14 @@ async def export(
     """Download a chat."""
     chat = await core.store.chat(chat_id, person.user_id)
     messages = await _messages(core, chat)
-    branch = _branch(chat, messages)
+    line = branch(messages, chat.current_message_id)
     headers = {"Content-Disposition": _attachment(f"{chat.title}.{form}")}
     if form == "json":
         shown = chat_shapes.Chat.of(chat)
-        whole = chat_shapes.ChatExport(chat=shown, branch=branch, messages=messages)
+        whole = chat_shapes.ChatExport(chat=shown, branch=_ids(line), messages=messages)
         return shapes.answer(whole, headers=headers)
     headers["Cache-Control"] = "no-store"
-    by_id = {message.id: message for message in messages}
-    text = _markdown(chat, [by_id[identity] for identity in branch])
+    text = _markdown(chat, line)
     return Response(text, headers=headers, media_type="text/markdown; charset=utf-8")
 
 
@@ -178,15 +178,8 @@ async def _add_standing(core: Core, shown: chat_shapes.Message, row: Request) ->
         shown.incomplete_reason, shown.trace_id = now.row.incomplete_reason, now.row.trace_id
 
 
-def _branch(chat: model.Chat, messages: list[chat_shapes.Message]) -> list[str]:
-    """Return the ids from the first message to the active leaf."""
-    parents = {message.id: message.parent_id for message in messages}
-    branch: list[str] = []
-    at = chat.current_message_id
-    while at is not None and at in parents:
-        branch.append(at)
-        at = parents.pop(at)
-    return branch[::-1]
+def _ids(line: list[chat_shapes.Message]) -> list[str]:
+    return [message.id for message in line]
 
 
 def _markdown(chat: model.Chat, messages: list[chat_shapes.Message]) -> str:

@@ -110,7 +110,7 @@ def refuse_draining(core: Core) -> None:
 def patience_s(core: Core) -> float:
     """Return how long to wait for events before a keep-alive, so that it is never late.
 
-    The tails look at their clocks once a second, so they are asked for a second earlier.
+    A loop that has much to do looks at its clocks late, so the tails are asked a second earlier.
     """
     keepalive_s = core.settings.keepalive_s
     return max(keepalive_s - 1, keepalive_s / 2)

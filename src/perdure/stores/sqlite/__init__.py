@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import apsw
+import msgspec
 
 from perdure.errors import Unavailable
 from perdure.model import JSON
@@ -41,16 +42,20 @@ class SqliteStore(Requests, Retention, Outbox, Credentials, Watching):
         self.db.open()
         try:
             self.schema = migrate(self.db.writer)
+            self.log = Log(self.db.writer, self.db.reader)
+            self.log.recover()
         except apsw.SQLError as error:
             self.db.close()
             detail = f"{self.db.path} holds tables of something else ({error})."
             raise Unavailable(detail, code="schema_differs") from error
+        except (apsw.Error, msgspec.MsgspecError, ValueError) as error:
+            self.db.close()
+            detail = f"{self.db.path} is damaged ({error}): put a backup in its place."
+            raise Unavailable(detail, code="database_damaged") from error
         except Exception:
             self.db.close()
             raise
-        self.log = Log(self.db.writer, self.db.reader)
         self.db.on_rollback = self.log.recover
-        self.log.recover()
 
     async def close(self) -> None:
         self.db.close()

@@ -67,12 +67,13 @@ class Database:
             make_private(self.path)
             self.writer = self._connect()
             self.reader = self._connect(read_only=True)
+            copier = self._connect()
         except (apsw.Error, OSError) as error:
             self._unlock()
             raise translate(error, f"open {self.path}") from error
         self._stop.clear()
         loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._checkpoints, args=[loop], daemon=True)
+        self._thread = threading.Thread(target=self._checkpoints, args=[copier, loop], daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -235,9 +236,8 @@ class Database:
             os.close(self._lock_file)
             self._lock_file = None
 
-    def _checkpoints(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _checkpoints(self, connection: apsw.Connection, loop: asyncio.AbstractEventLoop) -> None:
         """Copy committed pages into the file each second, in a thread of its own."""
-        connection = self._connect()
         while not self._stop.wait(CHECKPOINT_EVERY_S):
             try:
                 _, frames, _ = _checkpoint(connection)
