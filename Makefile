@@ -35,7 +35,7 @@ test: setup ## Run every test: real databases, real browser (ARGS to pytest)
 	@$(NPM) run --silent test
 	@$(BIN)/python -m scripts.tests $(ARGS)
 
-check: ## Run the quick checks: format, lint, types, style, imports, fast tests
+check: ## Run the quick checks: format, lint, types, style, imports, fast tests, known holes
 	@$(PREPARE) dev web
 	@failed=; \
 	$(BIN)/ruff format --check . || failed="$$failed format"; \
@@ -45,9 +45,10 @@ check: ## Run the quick checks: format, lint, types, style, imports, fast tests
 	$(NPM) run --silent lint || failed="$$failed web-lint"; \
 	$(NPM) run --silent types || failed="$$failed web-types"; \
 	$(NPM) run --silent test || failed="$$failed web-tests"; \
+	$(BIN)/python -m scripts.audit --if-answered || failed="$$failed audit"; \
 	test -z "$$failed" || { echo "make check failed:$$failed" >&2; exit 1; }
 
-audit: ## Ask the advisory databases about every pinned package (needs the network)
+audit: ## Ask the advisory databases about every pinned package; no answer is a failure
 	@$(PREPARE) dev
 	@$(BIN)/python -m scripts.audit
 

@@ -11,5 +11,7 @@ last=$(curl -sN "$url/api/requests/$id/stream" | sed -n 's/^id: //p' | head -n 4
 echo "dropped after event $last of $id"
 
 # Everything after it, to the end.
-curl -sN -H "Last-Event-ID: $last" "$url/api/requests/$id/stream" | sed -n 's/^event: //p' | tail -n 1
+rest=$(curl -sN -H "Last-Event-ID: $last" "$url/api/requests/$id/stream")
+echo "$rest" | sed -n 's/^id: /went on with event /p' | head -n 1
+echo "$rest" | sed -n 's/^event: //p' | tail -n 1
 curl -s "$url/api/requests/$id/status"

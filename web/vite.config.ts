@@ -13,6 +13,8 @@ const COMPRESSED = /\.(js|css|svg)$|^assets\/.*\.html$/;
 
 // Built into the Python package, which serves it; `npm run dev` passes calls on to a running one.
 export default defineConfig({
+  // Wherever the server is mounted: it completes the page's own addresses, the rest is relative.
+  base: "./",
   plugins: [react(), newestFonts(), diagrams(), compressed()],
   worker: { format: "es" },
   resolve: { alias: { "~": fileURLToPath(new URL("./src", import.meta.url)) } },

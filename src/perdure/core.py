@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 from perdure.accept import Acceptance
 from perdure.dispatch import Dispatch
-from perdure.errors import SettingsError
+from perdure.errors import PerdureError, SettingsError
 from perdure.heartbeat import Heartbeat
 from perdure.journal import Journal
 from perdure.keyring import Keyring
@@ -154,7 +154,8 @@ class Core:
         """Open the store, take over what a dead self left, and start; once, however often called.
 
         Where this process owns the store alone, whatever is streaming there belongs to nobody;
-        in a shared one only a lapsed lease says so.
+        in a shared one only a lapsed lease says so. A store that cannot be opened is tried again
+        by the next call.
         """
         if self._opening is None:
             # In a context of its own: whose call it was means nothing to what is begun here.
@@ -165,7 +166,11 @@ class Core:
     async def _open(self) -> None:
         if any(acts(agent.handler) for agent in self.agents.values()):
             forbid_core_dumps()
-        await self.store.open()
+        try:
+            await self.store.open()
+        except PerdureError:
+            self._opening = None  # it has left nothing behind
+            raise
         await self.bus.open()
         await self.queue.open()
         await self.reconciler.take_over(dead=self.settings.alone)

@@ -12,6 +12,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import (
@@ -55,6 +56,7 @@ __all__ = [
 
 PREFIX = "PERDURE_"
 SQLITE = "sqlite:///"
+OWN_PATHS = ("/api/", "/v1/", "/c/", "/assets/", "/auth/")
 FOREIGN = {"PERDURE_URL", "PERDURE_CONFIG", "PERDURE_SOAK", "PERDURE_TOKEN"}
 """Variables of the command line and the tests, which are not settings of the server."""
 
@@ -73,6 +75,11 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address to listen on.")
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port to listen on; 0 = any free one."
+    )
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path at which a proxy shows this server, such as `/chat`; empty = none.",
     )
     data_dir: Path = Field(default=Path(), description="Folder of the SQLite file and its lock.")
     store_url: str = Field(default="sqlite:///perdure.db", description="Where everything is kept.")
@@ -243,7 +250,7 @@ def _explain(error: ValidationError) -> str:
 
 def without_secrets(url: str) -> str:
     """Return a URL without its password."""
-    return re.sub(r"(?<=://)([^/@]*?):[^/]*@", r"\1:…@", url)
+    return re.sub(r"(?<=://)([^/?#@:]*):.*@", r"\1:…@", url)
 
 
 _SCHEMES: dict[str, tuple[str, ...]] = {
@@ -260,12 +267,14 @@ def _check(settings: Settings) -> None:
         if (value or name != "bus_url") and not value.startswith(known):
             detail = f"{name}: {value.split(':', 1)[0]!r} is not known here; use one of "
             raise SettingsError(detail + ", ".join(f"{scheme}…" for scheme in known))
+        _check_ports(name, value)
     if settings.alone and settings.has_workers:
         detail = "queue_url: workers need a store that they share: store_url = postgresql://… or redis://…"
         raise SettingsError(detail)
     if settings.alone and settings.bus_url not in ("", "inprocess://"):
         detail = "bus_url: with SQLite there is nobody else to wake; leave it empty."
         raise SettingsError(detail)
+    _check_root_path(settings.root_path)
     if settings.has_workers:
         _check_workers(settings)
     if settings.webhooks.url:
@@ -282,6 +291,26 @@ def _check(settings: Settings) -> None:
         and settings.auth.oidc.issuer.startswith(("https://", "http://"))
     ):
         detail = "auth.mode is oidc: auth.oidc.issuer (a URL) and auth.oidc.client_id are needed."
+        raise SettingsError(detail)
+
+
+def _check_ports(name: str, url: str) -> None:
+    """Refuse an address that no library could read; PostgreSQL's may name several hosts."""
+    try:
+        for host in urlsplit(url).netloc.rpartition("@")[2].split(","):
+            _ = urlsplit(f"//{host}").port
+    except ValueError:
+        detail = (
+            f"{name}: what stands where the port should is no number up to 65535. "
+            "In a user or a password write / as %2F, # as %23, ? as %3F."
+        )
+        raise SettingsError(detail) from None
+
+
+def _check_root_path(root_path: str) -> None:
+    """Refuse a path that cannot be told from our own, once the proxy has taken it away."""
+    if f"{root_path}/".startswith(OWN_PATHS):
+        detail = f"root_path: {root_path} begins like a path of this server; choose another one."
         raise SettingsError(detail)
 
 

@@ -33,6 +33,13 @@ BLIND_S = 2.0
 """How often readers look by themselves, at least."""
 EXIT_S = 15.0
 SLOW = {"chunks": 120, "rate": 20}
+NO_ROOM = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  RAISE 'No space left on device' USING ERRCODE = 'disk_full';
+END $$
+"""
+FULL = "CREATE TRIGGER no_room BEFORE INSERT ON segment FOR EACH ROW EXECUTE FUNCTION no_room()"
+"""What PostgreSQL says when it cannot write any more, for as long as the function is there."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -153,7 +160,12 @@ async def test_a_delivery_that_comes_twice_runs_once(world):
 
 
 async def test_a_server_killed_right_after_it_accepted_leaves_the_answer_running(world):
-    """`kill -9` of an API process: its readers come back elsewhere, workers do not notice."""
+    """`kill -9` of an API process: its readers come back elsewhere, workers do not notice.
+
+    Nor do they notice its next start. Guard: only who has the store alone takes over at once.
+    """
+    long = (await world.api.ask({"name": "long", "chunks": 2000, "rate": 20}))["request_id"]
+    await world.called("long")
     asked = await ask_many(world, 6)
     await world.servers[1].kill9()
     for reader in asked:
@@ -161,6 +173,10 @@ async def test_a_server_killed_right_after_it_accepted_leaves_the_answer_running
     for task in world.followers[:6]:
         task.cancel()  # readers at the dead server have nowhere to come back to
     world.followers = world.followers[6:]
+    await world.servers[1].start(within_s=90)
+    row = "SELECT status, attempt, crashes FROM request WHERE id = $1"
+    assert await world.rows(row, long) == [("streaming", 1, 0)], "a start took it over"
+    await world.api.cancel(long)
     logs = await world.judge_complete()
     assert all(log.attempts == 1 for log in logs.values())
 
@@ -247,7 +263,7 @@ async def test_while_the_bus_is_dead_readers_lag_two_seconds_at_most(world):
 async def test_a_database_that_is_away_for_a_while_costs_nothing_that_was_shown(world, kill):
     """Running answers wait and go on, or are taken over; questions are asked again till it is back.
 
-    Guard: the journal insists, the lease is judged by the server's clock.
+    Guards: the journal insists; the lease is judged by the server's clock; one sentence a failure.
     """
     asked = await ask_many(world, 10, name=f"away {kill}")
     for request_id in asked:
@@ -264,6 +280,30 @@ async def test_a_database_that_is_away_for_a_while_costs_nothing_that_was_shown(
     logs = await world.judge_complete()
     assert time.monotonic() - back < TAKEN_OVER_S + (back - began) + 20
     assert any(log.attempts == 1 for log in logs.values()), "none waited, all were begun again"
+    said = "".join(process.story(200_000) for process in world.processes)
+    assert "stopped: PostgreSQL could not append" not in said, "a run gave up within 20 s"
+    assert "Traceback" not in said
+
+
+async def test_while_the_database_has_no_room_answers_wait_and_questions_are_refused(world):
+    """Its own word for a full disk: nothing is half stored, and all goes on when there is room.
+
+    Guards: the journal insists; whoever asks meanwhile is told so and not made to wait.
+    """
+    asked = await ask_many(world, 4, name="no room")
+    for request_id in asked:
+        await world.api.shown(request_id, 20)
+    await world.rows(NO_ROOM)
+    await world.rows(FULL)
+    try:
+        response = await world.api.post_question(question({"name": "refused"}))
+        await asyncio.sleep(1.5)  # the fault itself
+    finally:
+        await world.rows("DROP FUNCTION no_room CASCADE")
+    assert (response.status_code, response.json()["code"]) == (503, "disk_full")
+    logs = await world.judge_complete()
+    assert [log.attempts for log in logs.values()] == [1] * 4
+    assert not world.calls("refused")
 
 
 async def test_a_rolling_restart_of_everything_under_load_loses_nothing(world):

@@ -28,6 +28,7 @@ async def test_a_backup_has_what_was_committed_and_not_what_came_later(store, tm
     assert backup.back_up(store.db.path, target) == {"chats": 2, "messages": 4, "requests": 2}
     await store.append([running.say(" and more")])
     assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == ["copy.db"]
+    assert target.stat().st_mode & 0o077 == 0, "nobody else reads it; guard: `make_private`"
     copy = SqliteStore(target)
     await copy.open()
     assert (await sound(copy, done.id)).text() == "Because."

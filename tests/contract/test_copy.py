@@ -104,6 +104,8 @@ async def test_there_and_back_every_id_and_event_is_the_same(tmp_path, url, rng)
     back = SqliteStore(last)
     await back.open()
     assert await everything(back) == before
+    found, _ = await back.chats("user 0", query="question 漢字")
+    assert len(found) == 4, "guard: `unindexed` in `complete`"
     (taken,) = await back.reap(lambda _: None, dead=True)
     assert taken.id == running.id, "what ran is taken up again"
     assert (await begin(back, "user 0", "a new one")).id

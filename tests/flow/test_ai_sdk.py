@@ -132,6 +132,7 @@ async def test_an_answer_that_ends_between_loading_and_resuming_is_not_missed(to
 
 
 async def test_a_disconnect_stops_nothing_and_stop_keeps_the_partial(told):
+    """Guards: `cancel` in the route's `stop`; a disconnect that reaches no request."""
     assert told["disconnected"] == 200
     assert told["tail"] == ['data: {"type":"abort","reason":"cancelled"}', "data: [DONE]", ""]
     assert told["kept"]

@@ -90,9 +90,11 @@ async def test_the_openai_libraries_come_back_after_a_drop(server, client):
 
 
 async def test_curl_alone_is_enough(server):
+    """Guard: `Last-Event-ID` is exclusive; without it the answer would begin anew."""
     said = await output_of("sh", str(EXAMPLES / "ask.sh"), PERDURE_URL=server.url)
-    dropped, last, status = said.split("\n", 2)
+    dropped, went_on, last, status = said.split("\n", 3)
     assert dropped.startswith("dropped after event 3 of resp_")
+    assert went_on == "went on with event 4"
     assert last == "response.completed"
     assert json.loads(status)["status"] == "completed"
 

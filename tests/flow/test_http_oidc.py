@@ -97,6 +97,26 @@ async def test_the_browser_is_sent_away_with_pkce_state_and_nonce(browser):
     assert again["state"] != query["state"]
 
 
+async def test_under_a_path_one_comes_back_there(tmp_path):
+    """Guard: `placed` in the session's routes; the provider itself is asked for nothing but where
+    it is.
+    """
+    port = free_port()
+    auth = Auth(mode="oidc", oidc=oidc(port))
+    async with (
+        serving(tmp_path, auth=auth, root_path="/chat") as served,
+        provider(port, f"{served.url}/chat"),
+        httpx.AsyncClient(base_url=served.url, timeout=20, trust_env=False) as browser,
+    ):
+        told = (await browser.get("/chat/api/session")).json()
+        assert told["login_url"] == "/chat/auth/login"
+        page = await log_in(browser, told["login_url"], "ann")
+        assert str(page.url) == f"{served.url}/chat/"
+        farewell = (await browser.delete("/chat/api/session")).json()["redirect"]
+        query = parse_qs(urlsplit(farewell).query)
+        assert query["post_logout_redirect_uri"] == [f"{served.url}/chat/"]
+
+
 async def answered(browser):
     """Log in at the provider and stop before coming back; return the address it sends us to."""
     url, came = await begun(browser), []

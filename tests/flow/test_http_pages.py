@@ -20,7 +20,7 @@ async def test_a_page_needs_no_network_and_runs_no_script(server, path):
     page = await server.http.get(path)
     assert page.headers["content-type"].startswith("text/html")
     assert "<script" not in page.text
-    assert re.findall(r'(?:src|href)="(?!/|#)[^"]*"', page.text) == []
+    assert re.findall(r'(?:src|href)="(?!#|[\w.]+")[^"]*"', page.text) == [], "only beside itself"
     policy = page.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
@@ -30,7 +30,7 @@ async def test_home_tells_what_is_running_and_where_to_read_on(server):
     await server.ask("hi", "steered")
     page = (await server.http.get("/")).text
     assert all(f"<code>{agent}</code>" in page for agent in ("echo", "steered", "broken"))
-    assert 'href="/docs"' in page
+    assert 'href="docs"' in page
 
 
 async def test_docs_show_every_operation_and_every_schema(server):

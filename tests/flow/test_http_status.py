@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.flow.serving import serving
+from tests.world.waiting import eventually
 
 
 @pytest.fixture
@@ -36,12 +37,18 @@ async def test_the_polling_sketch_runs_to_the_end(server):
 
 
 async def test_a_long_poll_answers_as_soon_as_there_is_news(server):
+    """Guard: `_news`; what comes is said when the call already waits, and not before."""
+
+    async def heard():
+        return server.core.tails.readers
+
     request_id = (await server.ask("hi", "steered"))["request_id"]
     server.steered.say("a")
     before = await server.shown(request_id, "a")
     waiting = asyncio.create_task(
         server.status(request_id, wait_s=20, after=before["sequence_number"])
     )
+    await eventually(heard, within_s=15, what="the call waits")
     server.steered.say("b")
     begun = time.monotonic()
     after = await waiting
@@ -54,8 +61,10 @@ async def test_a_long_poll_without_news_answers_after_its_time(server):
     request_id = (await server.ask("hi", "steered"))["request_id"]
     server.steered.say("a")
     before = await server.shown(request_id, "a")
+    begun = time.monotonic()
     after = await server.status(request_id, wait_s=0.2, after=before["sequence_number"])
     assert after == before
+    assert time.monotonic() - begun >= 0.2, "it was kept so long"
 
 
 async def test_a_long_poll_of_what_has_ended_answers_at_once(server):

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 
+import httpx
 import pytest
 
 from perdure.routers import ui
@@ -83,6 +84,23 @@ async def test_the_operator_gives_name_colour_and_picture(tmp_path):
         picture = await server.http.get("/logo")
         assert picture.headers["content-type"] == "image/svg+xml"
         assert picture.headers["content-security-policy"] == "default-src 'none'"
+
+
+@pytest.mark.parametrize("asked", ["", "/chat"])
+async def test_a_proxy_shows_the_page_at_its_path_and_may_take_it_away(tmp_path, asked):
+    """Guard: `_page` and `placed`; the proxy asks us with the path, or without it."""
+    async with serving(tmp_path, root_path="/chat") as server:
+        page = (await server.http.get(f"{asked}/c/chat_1")).text
+        assert '<meta name="root" content="/chat">' in page
+        addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert len(addresses) > 3
+        for address in addresses:
+            assert address.startswith("/chat/")
+            file = await server.http.get(asked + address.removeprefix("/chat"))
+            assert file.status_code == httpx.codes.OK
+        asked_of = await server.http.post(f"{asked}/api/chats", json={})
+        assert asked_of.headers["location"].startswith("/chat/api/chats/chat_")
+        assert (await server.http.get(f"{asked}/docs")).text.count('href="openapi.json"') == 1
 
 
 async def test_pictures_of_other_servers_are_let_in_only_where_the_operator_says_so(tmp_path):

@@ -7,6 +7,7 @@ import sys
 import httpx
 import pytest
 
+from perdure.stores.sqlite import SqliteStore
 from tests.world.server import environment, free_port
 from tests.world.waiting import eventually
 
@@ -28,7 +29,7 @@ for number, agent in enumerate((first, second)):
     folder = here / str(number)
     folder.mkdir(exist_ok=True)
     app.mount(f"/{number}", perdure.create_app({"agent": agent}, Settings(data_dir=folder)))
-app.mount("/taken", perdure.create_app({"agent": first}, Settings(data_dir=here / "0")))
+app.mount("/taken", perdure.create_app({"agent": first}, Settings(data_dir=here / "taken")))
 """
 
 
@@ -84,9 +85,16 @@ async def test_mounted_apps_open_at_their_first_call(host):
         assert probe.status_code == 200
 
 
-async def test_a_mounted_app_that_cannot_open_says_why(host):
-    assert (await host.get("/0/readyz")).status_code == 200
-    for _ in range(2):
-        refused = await host.get("/taken/api/chats")
-        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
-        assert "Another process is using" in refused.json()["detail"]
+async def test_a_mounted_app_that_cannot_open_says_why_and_opens_once_it_can(host, tmp_path):
+    """Guard: `_open` forgets that the store could not be opened."""
+    taken = SqliteStore(tmp_path / "taken" / "perdure.db")
+    await taken.open()
+    try:
+        for _ in range(2):
+            refused = await host.get("/taken/api/chats")
+            assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+            assert "Another process is using" in refused.json()["detail"]
+    finally:
+        await taken.close()
+    opened = await asyncio.gather(*(host.get("/taken/api/chats") for _ in range(5)))
+    assert {response.status_code for response in opened} == {200}

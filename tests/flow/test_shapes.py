@@ -285,6 +285,7 @@ def test_check_tells_of_a_broker_that_refuses_the_password(tmp_path):
         ("postgresql://ann:p:w@host/db", "postgresql://ann:…@host/db"),
         ("redis://:pw@host:1/0", "redis://:…@host:1/0"),
         ("celery+redis://u:pw@host", "celery+redis://u:…@host"),
+        ("postgresql://ann:p/w#?@host/db", "postgresql://ann:…@host/db"),
         ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
         ("postgresql://host/db", "postgresql://host/db"),
     ],

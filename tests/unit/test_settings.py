@@ -174,12 +174,27 @@ def test_an_unknown_key_of_the_file_stops_the_start_by_its_path(tmp_path, text, 
         ("PERDURE_STORE_URL", "mysql://x", "store_url"),
         ("PERDURE_QUEUE_URL", "celery+redis://x", "queue_url"),
         ("PERDURE_BUS_URL", "redis://x", "bus_url"),
+        (
+            "PERDURE_STORE_URL",
+            "postgresql://host:70000/db",
+            "store_url: what stands where the port",
+        ),
+        ("PERDURE_STORE_URL", "postgresql://ann:p/w@host/db", "write / as %2F"),
+        ("PERDURE_BUS_URL", "redis://host:one/1", "bus_url"),
+        ("PERDURE_ROOT_PATH", "chat/", "root_path"),
+        ("PERDURE_ROOT_PATH", "/api/chat", "root_path"),
     ],
 )
 def test_a_bad_value_is_told_by_the_name_of_its_setting(monkeypatch, name, value, said):
     """The message leads to the line to change."""
     monkeypatch.setenv(name, value)
     assert said in refusal()
+
+
+def test_an_address_may_name_several_hosts(monkeypatch):
+    """A database with standbys; each host has a port of its own."""
+    monkeypatch.setenv("PERDURE_STORE_URL", "postgresql://ann:p%2Fw@one:5432,two:5433/db")
+    assert not load().alone
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path):

@@ -32,7 +32,7 @@ class WorkerProcess(Process):
         self._config = config
         self._command = ["tests.world.sabotage", sabotage] if sabotage else ["perdure"]
 
-    async def start(self, *, within_s: float = 40, **variables: str) -> WorkerProcess:
+    async def start(self, *, within_s: float = 90, **variables: str) -> WorkerProcess:
         """Start and wait until it takes work."""
         command = [sys.executable, "-m", *self._command, "worker", "--config", str(self._config)]
         self.spawn(command, **variables)
@@ -48,14 +48,14 @@ class WorkerProcess(Process):
         self.signal(signal.SIGKILL)
         await self.gone(10)
 
-    async def start_by_celery(self, *arguments: str, within_s: float = 40) -> WorkerProcess:
+    async def start_by_celery(self, *arguments: str, within_s: float = 90) -> WorkerProcess:
         """Start it as Celery's own command does."""
         command = [sys.executable, "-m", "celery", "-A", "perdure.worker", "worker", *arguments]
         self.spawn(command, PERDURE_CONFIG=str(self._config))
         await self.ready(within_s=within_s)
         return self
 
-    async def ready(self, *, within_s: float = 40) -> None:
+    async def ready(self, *, within_s: float = 90) -> None:
         path = self.folder / f"{self.name}-{self.starts}.log"
 
         async def told() -> bool:
@@ -136,7 +136,7 @@ class Cluster(World):
         self.server.config.write_text(config, "utf-8")
         self.front = Balancer([server.port for server in self.servers])
         await self.front.open()
-        await asyncio.gather(*(process.start(within_s=60) for process in self.processes))
+        await asyncio.gather(*(process.start(within_s=120) for process in self.processes))
 
     def another_server(self, name: str, config: str = "", sabotage: str = "") -> Server:
         """Return one more server of this deployment, not started; who starts it ends it."""

@@ -95,7 +95,7 @@ async def _login(
 ) -> Finding:
     """Begin a login as a browser would, and end one with a code that nobody gave."""
     public, client_id = settings.auth.public_url, settings.auth.oidc.client_id
-    about, back = "login", f"{public or 'https://HOST'}/auth/callback"
+    about, back = "login", f"{public or 'https://HOST'}{settings.root_path}/auth/callback"
     try:
         refused = await provider.rehearse(back)
         if refused in NOT_OURS:

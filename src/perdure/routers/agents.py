@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from perdure import ports
 from perdure.routers import server_shapes, shapes
-from perdure.routers.given import Running, Who
+from perdure.routers.given import Running, Who, placed
 from perdure.routers.live import ATTACHMENTS_MAX
 from perdure.routers.problems import responses
 from perdure.settings import Ui
@@ -50,10 +50,11 @@ async def me(core: Running, person: Who) -> Response:
     response_model=server_shapes.Config,
     responses=responses(503),
 )
-async def config(core: Running, person: Who) -> Response:
+async def config(core: Running, person: Who, request: Request) -> Response:
     """Tell the limits and times that clients should know."""
     del person
     settings = core.settings
+    logo_url = placed(request, LOGO_PATH) if settings.ui.logo else ""
     limits = server_shapes.Limits(
         message_bytes_max=settings.limits.message_bytes_max,
         body_bytes_max=settings.limits.body_bytes_max,
@@ -68,16 +69,15 @@ async def config(core: Running, person: Who) -> Response:
         stream_max_s=settings.stream_max_s,
         attachments_max=ATTACHMENTS_MAX,
         limits=limits,
-        ui=branding(settings.ui),
+        ui=branding(settings.ui, logo_url),
         trace_url=settings.ui.trace_url,
         traces=core.tracker is not None,
     )
     return shapes.answer(shown)
 
 
-def branding(ui: Ui) -> server_shapes.Branding:
+def branding(ui: Ui, logo_url: str) -> server_shapes.Branding:
     """Show how the chat page is to look."""
-    logo_url = LOGO_PATH if ui.logo else ""
     return server_shapes.Branding(
         name=ui.name, logo_url=logo_url, accent=ui.accent, remote_images=ui.remote_images
     )

@@ -26,7 +26,7 @@ async def docs(request: Request) -> HTMLResponse:
     document: JSON = request.app.openapi()
     info = document["info"]
     head = f"<h1>{html.escape(info['title'])} {html.escape(info['version'])}</h1>"
-    links = '<nav><a href="/openapi.json">openapi.json</a></nav>'
+    links = '<nav><a href="openapi.json">openapi.json</a></nav>'
     body = head + prose(info.get("description", "")) + links + _operations(document)
     return page(f"{info['title']}: API", body + _schemas(document))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import Depends, Header, Path, Query
 from pydantic import AfterValidator, BeforeValidator
@@ -60,7 +61,7 @@ def digits(value: object) -> object:
 
 def placed(connection: HTTPConnection, path: str) -> str:
     """Return the address of one of our paths as the caller has to ask for it."""
-    return str(connection.scope.get("root_path", "")) + path
+    return quote(connection.scope.get("root_path", "")) + path
 
 
 def number(text: str, name: str) -> int:

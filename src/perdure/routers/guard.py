@@ -63,6 +63,7 @@ class Guard:
             scope, send = heads.asked_as_get(scope, send)
         core: Core = scope["app"].state.core
         settings, unopened = core.settings, await _unopened(core)
+        scope["root_path"] = scope.get("root_path") or settings.root_path
         if found := re.search(r"/(resp_[A-Za-z0-9]{1,64})(/|$)", scope["path"]):
             REQUEST.set(found.group(1))
         CALLER.set(valid(Headers(scope=scope).get("traceparent")))

@@ -31,8 +31,8 @@ async def home(core: Running) -> HTMLResponse:
         "Perdure",
         f"<h1>Perdure</h1><p class=soft>Version {html.escape(VERSION)}, {state}. "
         f"{counts.get('streaming', 0)} answering, {counts.get('queued', 0)} waiting.</p>"
-        '<nav><a href="/docs">API</a><a href="/openapi.json">OpenAPI</a>'
-        '<a href="/readyz">Readiness</a><a href="/metrics">Metrics</a></nav>'
+        '<nav><a href="docs">API</a><a href="openapi.json">OpenAPI</a>'
+        '<a href="readyz">Readiness</a><a href="metrics">Metrics</a></nav>'
         f"<h2>Agents</h2><table>{agents}</table>"
         "<h2>Ask</h2><pre>perdure ask &quot;How do you outlast a connection?&quot;</pre>",
     )

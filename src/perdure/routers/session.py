@@ -19,7 +19,7 @@ from perdure.errors import Invalid, NotFound, PerdureError
 from perdure.logins import Arrival, Journey, Provider
 from perdure.routers import cookies, pages, shapes, turnstile
 from perdure.routers.body import JsonRoute
-from perdure.routers.given import Running, plain
+from perdure.routers.given import Running, placed, plain
 from perdure.routers.identity import USER_CHARACTERS_MAX, is_admin, trusted
 from perdure.routers.problems import responses
 from perdure.routers.public import public
@@ -75,7 +75,7 @@ async def get_session(core: Running, request: Request) -> Response:
     signed_in = mode in ("none", "proxy")
     if not signed_in and secret:
         signed_in = await core.keyring.open(secret, "session") is not None
-    login_url = "/auth/login" if mode == "oidc" else None
+    login_url = placed(request, "/auth/login") if mode == "oidc" else None
     return shapes.answer(Session(auth_mode=mode, signed_in=signed_in, login_url=login_url))
 
 
@@ -116,14 +116,14 @@ async def sign_out(core: Running, request: Request) -> Response:
 async def login(
     core: Running,
     request: Request,
-    then: Annotated[str, Query(alias="next", max_length=2000)] = "/",
+    then: Annotated[str, Query(alias="next", max_length=2000)] = "",
 ) -> Response:
     """Send the browser to the provider; it comes back to `/auth/callback`, and from there on."""
     await turnstile.count(request, _peer(request), "sign-ins")
     back = f"{_public_url(core, request)}/auth/callback"
     provider = _provider(request)
     try:
-        url, journey = await provider.depart(_local(then), back)
+        url, journey = await provider.depart(_local(then or placed(request, "/")), back)
     except PerdureError as error:
         return _sorry(error)
     answer = RedirectResponse(url, 303, {"Cache-Control": "no-store"})
@@ -192,13 +192,13 @@ async def _begin(
 async def _farewell(core: Core, request: Request, ended: Credential | None) -> str:
     """Return where to go after signing out; the provider being away must not hold anybody."""
     if core.settings.auth.mode != "oidc" or ended is None:
-        return "/"
+        return placed(request, "/")
     try:
         back = f"{_public_url(core, request)}/"
         url = await _provider(request).farewell(ended.details.get("id_token", ""), back)
     except PerdureError:
-        return "/"
-    return url or "/"
+        url = ""
+    return url or placed(request, "/")
 
 
 def _provider(request: Request) -> Provider:
@@ -209,7 +209,9 @@ def _provider(request: Request) -> Provider:
 
 
 def _public_url(core: Core, request: Request) -> str:
-    return core.settings.auth.public_url or cookies.origin_of(request)
+    """Return the address by which browsers know this application, without a slash at its end."""
+    origin = core.settings.auth.public_url or cookies.origin_of(request)
+    return origin + placed(request, "")
 
 
 def _journey_name(request: Request, state: str) -> str:
@@ -232,7 +234,7 @@ def _sorry(error: PerdureError) -> Response:
     """Show why a login came to nothing, and the way to another one."""
     body = (
         f"<h1>Not signed in</h1><p>{html.escape(error.detail)}</p>"
-        '<nav><a href="/auth/login">Try again</a></nav>'
+        '<nav><a href="login">Try again</a></nav>'
     )
     answer = pages.page("Not signed in", body)
     answer.status_code = getattr(error, "status", 503)

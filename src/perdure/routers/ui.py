@@ -20,13 +20,15 @@ from fastapi.responses import HTMLResponse
 from perdure.errors import NotFound
 from perdure.routers import dialects
 from perdure.routers.agents import LOGO_PATH
-from perdure.routers.given import Running
+from perdure.routers.given import Running, placed
 from perdure.routers.public import public
-from perdure.settings import Ui
+from perdure.settings import Settings
 
 FOLDER = Path(__file__).parent.parent / "static"
 ASSETS = "/assets/"
 NOT_SENT = {"/index.html", "/manifest.json"}
+FROM_HERE = '="./'
+"""How the built page begins the addresses of its files: it is shown under many paths."""
 TITLE = "<title>Perdure</title>"
 FOR_EVER = "public, max-age=31536000, immutable"
 ASK_FIRST = "no-cache"
@@ -65,9 +67,9 @@ def router(folder: Path = FOLDER) -> APIRouter:
     built = files(folder)
     routes = APIRouter(include_in_schema=False)
 
-    async def show(core: Running) -> Response:
+    async def show(core: Running, request: Request) -> Response:
         """Show the chat page; which chat is up to the page."""
-        return _page(page, core.settings.ui, core.settings.auth.mode)
+        return _page(page, placed(request, ""), core.settings)
 
     async def send(request: Request) -> Response:
         """Send a built file."""
@@ -113,14 +115,16 @@ def _headers(path: str, body: bytes) -> dict[str, str]:
     return headers
 
 
-def _page(page: str, ui: Ui, auth_mode: str) -> Response:
-    """Return the page with its name and its colour, which nothing may cache."""
+def _page(page: str, root: str, settings: Settings) -> Response:
+    """Return the page with its place, its name and its colour, which nothing may cache."""
+    ui = settings.ui
     head = (
+        f'<meta name="root" content="{root}">'
         f'<meta name="accent" content="{html.escape(ui.accent)}">'
-        f'<meta name="auth-mode" content="{auth_mode}">'
+        f'<meta name="auth-mode" content="{settings.auth.mode}">'
         f"<title>{html.escape(ui.name)}</title>"
     )
-    text = page.replace(TITLE, head, 1)
+    text = page.replace(FROM_HERE, f'="{root}/').replace(TITLE, head, 1)
     policy = POLICY.format(images=" https:" if ui.remote_images else "")
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
     return HTMLResponse(text, headers=headers)

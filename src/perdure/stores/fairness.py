@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -22,7 +21,7 @@ class Candidate(NamedTuple):
 
 
 Person = tuple[str, float, Iterator[Candidate]]
-"""Somebody who waits: id, when last served (unix seconds), what could start, oldest first."""
+"""Somebody who waits: id, when last served by the store's clock, what could start, oldest first."""
 
 
 class Ranking:
@@ -63,9 +62,11 @@ class Ranking:
         thirty questions first would keep a single slot until the last of them.
         """
         heap: list[_Place] = []
+        latest = 0.0
         for user, served_at, waiting in self.people():
+            latest = max(latest, served_at)
             _push(heap, self.by_user[user] + 1, served_at, waiting)
-        served = itertools.count(time.time())  # later than all who were served before
+        served = itertools.count(latest + 1)  # by no clock of ours: the store's may be ahead of it
         while heap:
             rank, _, candidate, rest = heapq.heappop(heap)
             if per_user_max is None or rank <= per_user_max:

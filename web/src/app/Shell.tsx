@@ -1,6 +1,6 @@
 import { type ReactNode, useEffect, useState } from "react";
 import { Sidebar } from "~/features/chats/Sidebar";
-import { useChat, useConfig, useOperating, useRoute } from "~/hooks";
+import { actions, useChat, useConfig, useOperating, usePreferences, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { join } from "~/ui/join";
 import { ConnectionSign } from "./ConnectionSign";
@@ -20,7 +20,7 @@ interface ShellProps {
 /** Sidebar and conversation side by side; on phones the sidebar is a drawer. */
 export function Shell({ sought, children, ...rest }: ShellProps) {
   const wide = useWide();
-  const [collapsed, collapse] = useState(false);
+  const collapsed = !usePreferences().sidebar;
   const [drawn, draw] = useState(false);
   const { chatId } = useRoute();
   const operating = useOperating();
@@ -29,14 +29,14 @@ export function Shell({ sought, children, ...rest }: ShellProps) {
   const shown = wide && !collapsed;
   useEffect(() => {
     if (sought === 0) return;
-    collapse(false);
+    showSidebar(true);
     draw(true);
   }, [sought]);
   return (
     <div className={join(styles.shell, shown && styles.parted, wide && collapsed && styles.railed)}>
       {shown && (
         <aside className={styles.side} aria-label="Sidebar">
-          <Sidebar {...rest} sought={sought} onCollapse={() => collapse(true)} />
+          <Sidebar {...rest} sought={sought} onCollapse={() => showSidebar(false)} />
         </aside>
       )}
       {!wide && drawn && (
@@ -44,7 +44,7 @@ export function Shell({ sought, children, ...rest }: ShellProps) {
           <Sidebar {...rest} sought={sought} onCollapse={() => draw(false)} />
         </Drawer>
       )}
-      {wide && collapsed && <Rail onShow={() => collapse(false)} />}
+      {wide && collapsed && <Rail onShow={() => showSidebar(true)} />}
       <div className={styles.main} inert={!wide && drawn}>
         {!wide && <Bar onShow={() => draw(true)} />}
         <ConnectionSign />
@@ -52,6 +52,10 @@ export function Shell({ sought, children, ...rest }: ShellProps) {
       </div>
     </div>
   );
+}
+
+function showSidebar(sidebar: boolean): void {
+  actions.setPreferences({ sidebar });
 }
 
 /** What is left of the sidebar when it is hidden. */

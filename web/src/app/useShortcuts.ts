@@ -5,6 +5,7 @@ import { activeIn, branchOf } from "~/core/trees";
 import { actions, store } from "~/hooks";
 import { client } from "~/hooks/connected";
 import { open } from "~/hooks/route";
+import { isComposing } from "~/ui/composing";
 
 interface Places {
   search: () => void;
@@ -17,7 +18,7 @@ export function useShortcuts(places: Places): void {
   latest.current = places;
   useEffect(() => {
     const listen = (event: KeyboardEvent) => {
-      const act = event.defaultPrevented ? undefined : keyed(event);
+      const act = event.defaultPrevented || isComposing(event) ? undefined : keyed(event);
       if (!act) return;
       event.preventDefault();
       act(latest.current);

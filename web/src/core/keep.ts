@@ -13,6 +13,7 @@ const DEFAULTS: Preferences = {
   sound: false,
   enter_sends: true,
   remote_images: false,
+  sidebar: true,
 };
 
 export function loadDraft(chat_id: string | null): string {

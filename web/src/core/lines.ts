@@ -3,6 +3,7 @@
  * A line tells messages until it closes; a close never means that an answer is done. */
 
 import { framesOf } from "./frames";
+import { at } from "./root";
 
 export interface Heard {
   message(message: LiveMessage): void;
@@ -37,7 +38,7 @@ export type OpenLine = (cursors: Cursors, heard: Heard) => Line;
 
 /** Open a WebSocket to `/api/live`. */
 export const openSocket: OpenLine = (cursors, heard) => {
-  const url = new URL("/api/live", location.href);
+  const url = new URL(at("/api/live"), location.href);
   url.protocol = url.protocol.replace("http", "ws");
   if (cursors.since !== null) url.searchParams.set("since", String(cursors.since));
   const socket = new WebSocket(url);
@@ -80,7 +81,7 @@ export const openStream: OpenLine = (cursors, heard) => {
   if (cursors.since !== null) query.set("since", String(cursors.since));
   for (const [request_id, after] of cursors.attached)
     query.append("attach", `${request_id}:${after}`);
-  follow(`/api/live?${query}`, stop.signal, heard).then(
+  follow(at(`/api/live?${query}`), stop.signal, heard).then(
     () => stop.signal.aborted || heard.closed(),
     () => stop.signal.aborted || heard.closed(),
   );

@@ -26,7 +26,7 @@ export class Removals {
     const timer = setTimeout(() => void this.really(chat_id), UNDO_MS);
     this.timers.set(chat_id, timer);
     const undo = { label: "Undo", run: () => this.undo(chat_id) };
-    this.notify({ kind: "info", text: `“${title}” was deleted.`, action: undo });
+    this.notify({ kind: "info", text: `Deleted “${title}”`, action: undo });
   }
 
   private undo(chat_id: string): void {

@@ -3,6 +3,7 @@
 
 import { createStore } from "zustand/vanilla";
 import { forgetWords, samePerson } from "./keep";
+import { at } from "./root";
 
 export interface SessionState {
   /** The server does not, or no longer, know who calls. */
@@ -68,7 +69,7 @@ export class Session {
   /** Go to the provider, and come back to what is on the screen. */
   login(): void {
     this.ground.marks.removeItem(LEFT);
-    this.ground.go(`/auth/login?next=${encodeURIComponent(this.ground.path())}`);
+    this.ground.go(at(`/auth/login?next=${encodeURIComponent(this.ground.path())}`));
   }
 
   /** Sign in with a token. */
@@ -86,7 +87,7 @@ export class Session {
   /** Sign out, here and where one signed in; nothing that was written stays in this browser. */
   async signOut(): Promise<void> {
     const response = await this.told("DELETE").catch(() => null);
-    const { redirect } = (await response?.json().catch(() => null)) ?? { redirect: "/" };
+    const { redirect } = (await response?.json().catch(() => null)) ?? { redirect: at("/") };
     forgetWords();
     this.ground.marks.setItem(LEFT, "1");
     this.ground.go(redirect);

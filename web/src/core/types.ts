@@ -232,6 +232,8 @@ export interface Preferences {
   enter_sends: boolean;
   /** Show pictures of other servers, where this server allows it; else links to them. */
   remote_images: boolean;
+  /** Show the list of chats beside the conversation, where there is room. */
+  sidebar: boolean;
 }
 
 /** What a person can do. Each returns at once or when the server has agreed; none throws: what went

@@ -3,6 +3,7 @@
 import { useCallback, useEffect, useState } from "react";
 import { useStore } from "zustand";
 import { keepDraft, loadDraft } from "~/core/keep";
+import { at } from "~/core/root";
 import type { Connection, Notice, Preferences } from "~/core/types";
 import { store } from "./connected";
 
@@ -21,7 +22,7 @@ export function useNotices(): readonly Notice[] {
 /** Let the browser keep a chat as a file. */
 export function download(chat_id: string, format: "md" | "json"): void {
   const link = document.createElement("a");
-  link.href = `/api/chats/${chat_id}/export?format=${format}`;
+  link.href = at(`/api/chats/${chat_id}/export?format=${format}`);
   link.download = "";
   link.click();
 }

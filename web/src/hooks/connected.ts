@@ -4,6 +4,7 @@ import { createActions } from "~/core/actions";
 import { Api } from "~/core/api";
 import { Client } from "~/core/client";
 import { openSocket, openStream } from "~/core/lines";
+import { at } from "~/core/root";
 import { Session } from "~/core/session";
 import { createState } from "~/core/state";
 import type { Chat } from "~/core/types";
@@ -11,7 +12,7 @@ import { inFrame } from "./frames";
 import { open } from "./route";
 
 export const session = new Session({
-  fetch: (...given) => globalThis.fetch(...given),
+  fetch: (path, init) => globalThis.fetch(at(String(path)), init),
   mode: document.querySelector<HTMLMetaElement>('meta[name="auth-mode"]')?.content ?? "none",
   path: () => location.pathname,
   go: (url) => location.assign(url),

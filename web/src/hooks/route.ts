@@ -1,6 +1,7 @@
 /** Three routes: `/` is the new chat, `/c/<id>` a chat, `/operator` the operator page. */
 
 import { useSyncExternalStore } from "react";
+import { at, within } from "~/core/root";
 
 const CHAT = /^\/c\/([\w-]{1,128})\/?$/;
 const OPERATOR = "/operator";
@@ -11,7 +12,7 @@ export function routeOf(path: string): string | null {
 }
 
 export function currentRoute(): string | null {
-  return routeOf(location.pathname);
+  return routeOf(within(location.pathname));
 }
 
 /** Go to a chat, or to the new one. */
@@ -25,13 +26,13 @@ export function operate(): void {
 }
 
 function go(path: string): void {
-  if (path !== location.pathname) history.pushState(null, "", path);
+  if (at(path) !== location.pathname) history.pushState(null, "", at(path));
   for (const listener of listeners) listener();
 }
 
 /** Whether the operator page is shown. */
 export function useOperating(): boolean {
-  return useSyncExternalStore(onRoute, () => location.pathname === OPERATOR);
+  return useSyncExternalStore(onRoute, () => within(location.pathname) === OPERATOR);
 }
 
 /** Call `listener` after each change of the address; returns what ends that. */

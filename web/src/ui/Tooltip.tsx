@@ -31,8 +31,9 @@ function watch(show: (of: HTMLElement | null) => void): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let shown = false;
   let hidden_at = Number.NEGATIVE_INFINITY;
-  // A control that was pressed stays under the pointer, and is not named again for it.
+  // A control that was pressed, or that took its place, stays under the pointer: it needs no name.
   let pointed: HTMLElement | null = null;
+  let pressed = "";
   const hide = () => {
     clearTimeout(timer);
     if (shown) hidden_at = performance.now();
@@ -53,14 +54,22 @@ function watch(show: (of: HTMLElement | null) => void): () => void {
     const control = named(event.target);
     if ((event as PointerEvent).pointerType === "touch" || control === pointed) return;
     pointed = control;
+    if (pressed === placeOf(event as PointerEvent)) return;
     name(control, performance.now() - hidden_at < AGAIN_MS ? 0 : DELAY_MS);
   });
   on("focusin", ({ target }) => {
     const control = named(target);
     if (control?.matches(":focus-visible")) name(control, 0);
   });
+  on("pointerdown", (event) => {
+    pressed = placeOf(event as PointerEvent);
+  });
   for (const kind of ["focusout", "pointerdown", "keydown"]) on(kind, hide);
   return () => off.abort();
+}
+
+function placeOf({ screenX, screenY }: PointerEvent): string {
+  return `${screenX} ${screenY}`;
 }
 
 function named(target: EventTarget | null): HTMLElement | null {

@@ -9,7 +9,7 @@ from perdure.errors import Unavailable
 from perdure.ports import Append
 from perdure.stores.doubts import Doubts
 from perdure.stores.postgres import log
-from perdure.stores.postgres.database import Database, Pool, Session
+from perdure.stores.postgres.database import Database, Session
 from perdure.stores.postgres.transitions import Transitions
 
 
@@ -43,8 +43,7 @@ class Appending(Transitions):
             ]
 
         try:
-            # One statement is a transaction, without the two round trips of a longer one.
-            verdicts = await self.db.read(work, pool=Pool.ANSWERING)
+            verdicts = await self.db.append(work)
         except Unavailable:
             self._doubts.add(appends)
             raise

@@ -8,6 +8,7 @@ piece of work is guarded, so that running it twice changes nothing twice.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,9 @@ import msgspec
 
 from perdure.errors import PerdureError, Unavailable
 from perdure.wire import clean
+
+# It connects again by itself, and writes a traceback for each try; what an outage does we tell.
+logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
 
 T = TypeVar("T")
 Password = Callable[[], str | Awaitable[str]]
@@ -171,17 +175,23 @@ class Database:
         return await self._insist(attempt, "write")
 
     async def read(self, work: Callable[[Session], Awaitable[T]], *, pool: Pool = Pool.ASKING) -> T:
-        """Run `work` without a transaction, again when it is lost: it reads, or writes once."""
+        """Run `work` without a transaction, again when it is lost: it only reads."""
+        return await self._insist(lambda: self._plain(work, pool), "read")
 
-        async def attempt() -> T:
-            async with self._session(pool) as connection:
-                return await work(Session(connection))
+    async def append(self, work: Callable[[Session], Awaitable[T]]) -> T:
+        """Run `work`, whose one statement that writes is a transaction by itself.
 
-        return await self._insist(attempt, "read")
+        Again when it is lost; it spares the two round trips of a longer transaction.
+        """
+        return await self._insist(lambda: self._plain(work, Pool.ANSWERING), "append")
 
     async def look(self, sql: str, *values: object, pool: Pool = Pool.ASKING) -> list[Any]:
         """Run a statement by itself and return its rows."""
         return await self.read(lambda session: session.all(sql, *values), pool=pool)
+
+    async def _plain(self, work: Callable[[Session], Awaitable[T]], pool: Pool) -> T:
+        async with self._session(pool) as connection:
+            return await work(Session(connection))
 
     @asynccontextmanager
     async def _session(self, pool: Pool) -> AsyncIterator[Any]:

@@ -51,9 +51,10 @@ function Talk({ chatId, view }: TalkProps) {
     field.current?.focus();
   };
   const name = agent?.name ?? "";
+  const fresh = chatId === null && outgoing.length === 0;
   return (
     <>
-      {chatId === null && outgoing.length === 0 ? (
+      {fresh ? (
         <div className={styles.welcome}>
           <Welcome agent={agent} loading={loading} onAsk={(text) => send(text, false)} />
         </div>
@@ -78,7 +79,7 @@ function Talk({ chatId, view }: TalkProps) {
           onSend={send}
           onStop={() => active && void actions.stop(active)}
         >
-          {chatId === null && <AgentPicker agents={agents} chosen={agent} onChoose={choose} />}
+          {fresh && <AgentPicker agents={agents} chosen={agent} onChoose={choose} />}
         </Composer>
       </footer>
       <StatusRegion requestId={messages.at(-1)?.request_id ?? null} />

@@ -15,12 +15,17 @@ interface HeaderProps {
 
 /** What this chat is called, who answers in it, and the way to take it along. */
 export function Header({ chat, fresh, agent }: HeaderProps) {
-  const Title = chat || fresh ? "h1" : "span";
   return (
     <header className={styles.header}>
-      <Title className={styles.title}>
-        {chat ? chat.title : fresh && <Hidden>New chat</Hidden>}
-      </Title>
+      {chat ? (
+        <h1 className={styles.title}>{chat.title}</h1>
+      ) : (
+        fresh && (
+          <Hidden>
+            <h1>New chat</h1>
+          </Hidden>
+        )
+      )}
       <span className={styles.agent}>{agent}</span>
       {chat && <Export chatId={chat.id} />}
     </header>

@@ -1,4 +1,5 @@
 import { type MouseEvent, memo, useState } from "react";
+import { at } from "~/core/root";
 import type { Chat } from "~/core/types";
 import { actions, download, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
@@ -30,7 +31,7 @@ export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
   return (
     <li className={join(styles.row, current && styles.current, shown.unread && styles.unread)}>
       <a
-        href={`/c/${chat.id}`}
+        href={at(`/c/${chat.id}`)}
         className={styles.link}
         aria-current={current ? "page" : undefined}
         onClick={go}

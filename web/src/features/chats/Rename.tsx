@@ -1,6 +1,7 @@
 import { type KeyboardEvent, useEffect, useRef } from "react";
 import type { Chat } from "~/core/types";
 import { actions } from "~/hooks";
+import { isComposing } from "~/ui/composing";
 import styles from "./Sidebar.module.css";
 
 /** A chat's title as a field: Enter or leaving it keeps the new name, Escape the old one. */
@@ -17,6 +18,7 @@ export function Rename({ chat, onEnd }: { chat: Chat; onEnd: () => void }) {
     onEnd();
   };
   const key = (event: KeyboardEvent) => {
+    if (isComposing(event.nativeEvent)) return;
     if (event.key === "Enter") keep();
     if (event.key !== "Escape") return;
     event.stopPropagation();

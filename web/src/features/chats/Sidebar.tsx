@@ -1,4 +1,5 @@
 import { type KeyboardEvent, useEffect, useRef, useState } from "react";
+import { at } from "~/core/root";
 import { operate, useChatSearch, useConfig, useMe, useRoute } from "~/hooks";
 import { session } from "~/hooks/session";
 import { Button, IconButton } from "~/ui/Button";
@@ -80,7 +81,7 @@ function Name() {
   const name = useConfig()?.ui.name ?? document.title;
   return (
     <a
-      href="/"
+      href={at("/")}
       className={styles.name}
       onClick={(event) => {
         if (event.metaKey || event.ctrlKey || event.shiftKey) return;
@@ -129,7 +130,7 @@ function Footer({ onSettings, onTokens, onHelp, onArchived }: FooterProps) {
         <MenuItem icon="help" hint="?" onSelect={onHelp}>
           Keyboard shortcuts
         </MenuItem>
-        <MenuItem icon="external" onSelect={() => window.open("/docs", "_blank", "noopener")}>
+        <MenuItem icon="external" onSelect={() => window.open(at("/docs"), "_blank", "noopener")}>
           API documentation
         </MenuItem>
         {session.ours && (

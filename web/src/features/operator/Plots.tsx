@@ -1,7 +1,8 @@
 import type * as sent from "~/core/api.gen";
+import { durationOf } from "~/core/durations";
 import styles from "./Operator.module.css";
 import { Plot } from "./Plot";
-import { clock, length } from "./times";
+import { clock } from "./times";
 
 /** What happened since then: questions and answers, and what went wrong. */
 export function Plots({ since, step_s, asked, completed, failed, cancelled }: sent.Course) {
@@ -11,7 +12,7 @@ export function Plots({ since, step_s, asked, completed, failed, cancelled }: se
     <section className={styles.plots} aria-label="What happened">
       <Plot
         title="Questions and answers"
-        unit={`in ${length(step_s)}`}
+        unit={`in ${durationOf(step_s)}`}
         lines={[
           { name: "asked", tone: "soft", values: asked },
           { name: "completed", tone: "accent", values: completed },
@@ -20,7 +21,7 @@ export function Plots({ since, step_s, asked, completed, failed, cancelled }: se
       />
       <Plot
         title="What did not complete"
-        unit={`in ${length(step_s)}`}
+        unit={`in ${durationOf(step_s)}`}
         lines={[
           { name: "failed", tone: "danger", values: failed },
           { name: "stopped", tone: "soft", values: cancelled },

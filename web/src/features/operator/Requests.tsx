@@ -1,10 +1,11 @@
 import { type ReactNode, useDeferredValue, useState } from "react";
 import { problemText } from "~/core/api";
 import type * as sent from "~/core/api.gen";
+import { durationOf } from "~/core/durations";
 import { Button } from "~/ui/Button";
 import styles from "./Operator.module.css";
 import { Table } from "./Tables";
-import { between, length } from "./times";
+import { between } from "./times";
 import { useDeed, useEveryone, type Wanted } from "./watching";
 
 const STATES = ["queued", "streaming", "completed", "failed", "cancelled"];
@@ -78,8 +79,8 @@ function cellsOf(request: sent.AnyRequest, stop: Deed, again: Deed): ReactNode[]
     user_id,
     agent_id,
     <State key="state" {...request} />,
-    waited === null ? "–" : length(waited),
-    took === null ? "–" : length(took),
+    waited === null ? "–" : durationOf(waited),
+    took === null ? "–" : durationOf(took),
     ALIVE.has(request.status) ? (
       <Button key="stop" tone="danger" aria-label={`Stop ${id}`} onClick={() => stop(id)}>
         Stop

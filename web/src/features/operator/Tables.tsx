@@ -1,7 +1,8 @@
 import type { ReactNode } from "react";
 import type * as sent from "~/core/api.gen";
+import { durationOf } from "~/core/durations";
 import styles from "./Operator.module.css";
-import { between, length } from "./times";
+import { between } from "./times";
 
 interface TableProps {
   title: string;
@@ -68,7 +69,7 @@ export function Workers({ workers }: { workers: sent.Load[] }) {
     cells: [
       <code key="id">{worker_id}</code>,
       running,
-      length(between(oldest_started_at, null) ?? 0),
+      durationOf(between(oldest_started_at, null) ?? 0),
       lease_until && Date.parse(lease_until) < Date.now() ? "lapsed" : "in force",
     ],
   }));

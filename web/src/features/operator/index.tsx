@@ -1,12 +1,12 @@
 import { useState } from "react";
 import { problemText } from "~/core/api";
 import type * as sent from "~/core/api.gen";
+import { durationOf } from "~/core/durations";
 import { Segmented } from "~/ui/Segmented";
 import styles from "./Operator.module.css";
 import { Plots } from "./Plots";
 import { Requests } from "./Requests";
 import { Limits, Reasons, Workers } from "./Tables";
-import { length } from "./times";
 import { useOverview } from "./watching";
 
 const SPANS = [
@@ -78,7 +78,7 @@ function Tile({ name, value, age_s = 0 }: { name: string; value: number; age_s?:
       <dt>{name}</dt>
       <dd>
         {value}
-        {value > 0 && age_s > 0 && <small>oldest {length(age_s)}</small>}
+        {value > 0 && age_s > 0 && <small>oldest {durationOf(age_s)}</small>}
       </dd>
     </div>
   );

@@ -1,3 +1,4 @@
+import { at } from "~/core/root";
 import type { Preferences } from "~/core/types";
 import { actions, useConfig, useMe, usePreferences } from "~/hooks";
 import { Dialog } from "~/ui/Dialog";
@@ -82,7 +83,7 @@ function About() {
       {config.ui.name} {config.version}
       {me && config.auth_mode !== "none" && <> · signed in as {me.display}</>}
       {" · "}
-      <a href="/docs" target="_blank" rel="noopener">
+      <a href={at("/docs")} target="_blank" rel="noopener">
         API
       </a>
     </p>

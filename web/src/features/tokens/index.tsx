@@ -1,6 +1,7 @@
 import { useState } from "react";
 import { problemText } from "~/core/api";
 import type { Token } from "~/core/api.gen";
+import { at } from "~/core/root";
 import { Button } from "~/ui/Button";
 import { Dialog } from "~/ui/Dialog";
 import { Skeleton } from "~/ui/Skeleton";
@@ -21,7 +22,7 @@ export default function TokensDialog({ onClose }: { onClose: () => void }) {
       <p className={styles.about}>
         With a token a program asks in your name, and sees your chats. It sends{" "}
         <code>Authorization: Bearer …</code>; see the{" "}
-        <a href="/docs" target="_blank" rel="noopener">
+        <a href={at("/docs")} target="_blank" rel="noopener">
           API
         </a>
         .

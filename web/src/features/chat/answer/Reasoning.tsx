@@ -1,11 +1,11 @@
 import { useState } from "react";
+import { durationOf } from "~/core/durations";
 import { Icon } from "~/ui/icons";
 import { join } from "~/ui/join";
 import { Spinner } from "~/ui/Spinner";
 import { Markdown } from "../markdown/Markdown";
 import type { Part } from "./parts";
 import styles from "./Steps.module.css";
-import { durationOf } from "./words";
 
 type ReasoningPart = Extract<Part, { kind: "reasoning" }>;
 

@@ -70,7 +70,14 @@ function Comment({ good, given, onClose, onGive }: CommentProps) {
       title={good ? "What was good about it?" : "What was wrong with it?"}
       onClose={onClose}
     >
-      <TextArea label="Your comment" value={text} onChange={setText} rows={4} maxLength={4000} />
+      <TextArea
+        ref={(field) => field?.setAttribute("autofocus", "")}
+        label="Your comment"
+        value={text}
+        onChange={setText}
+        rows={4}
+        maxLength={4000}
+      />
       <footer>
         <Button onClick={onClose}>Not now</Button>
         <Button tone="primary" disabled={!text.trim()} onClick={send}>

@@ -1,15 +1,5 @@
 import { expect, test } from "vitest";
-import { durationOf, gist, pretty } from "./words";
-
-test("durations", () => {
-  expect([0, 0.44, 12.2, 60, 185].map(durationOf)).toEqual([
-    "0.1 s",
-    "0.4 s",
-    "12 s",
-    "1 min",
-    "3 min 5 s",
-  ]);
-});
+import { gist, pretty } from "./words";
 
 test("JSON gets lines, half JSON and prose stay", () => {
   expect(pretty('{"a":1}')).toEqual({ text: '{\n  "a": 1\n}', json: true });

@@ -1,13 +1,4 @@
-/** Numbers as people read them. */
-
-/** Returns a duration, e.g. `0.4 s`, `12 s`, `3 min 5 s`. */
-export function durationOf(seconds: number): string {
-  if (seconds < 1) return `${Math.max(0.1, Math.round(seconds * 10) / 10)} s`;
-  const whole = Math.round(seconds);
-  if (whole < 60) return `${whole} s`;
-  const rest = whole % 60;
-  return rest ? `${Math.floor(whole / 60)} min ${rest} s` : `${Math.floor(whole / 60)} min`;
-}
+/** What agents say to tools and hear from them, as people read it. */
 
 /** Returns JSON text with line breaks; other text as it is. */
 export function pretty(text: string): { text: string; json: boolean } {

@@ -1,5 +1,6 @@
 import { type KeyboardEvent, type ReactNode, type RefObject, useCallback } from "react";
 import { useConfig, usePreferences } from "~/hooks";
+import { isComposing } from "~/ui/composing";
 import { join } from "~/ui/join";
 import styles from "./Composer.module.css";
 import { Slot } from "./Slot";
@@ -35,7 +36,7 @@ export function Composer(props: ComposerProps) {
     field.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
-    const composing = event.nativeEvent.isComposing;
+    const composing = isComposing(event.nativeEvent);
     const { key, shiftKey, altKey, ctrlKey, metaKey } = event;
     const stroke = { key, shiftKey, altKey, ctrlKey, metaKey, composing };
     const meaning = meaningOf(stroke, enter_sends && !isTouch());

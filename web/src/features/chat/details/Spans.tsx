@@ -1,9 +1,10 @@
+import { durationOf } from "~/core/durations";
 import type { Span, Trace } from "~/core/types";
 import { Icon } from "~/ui/icons";
 import { CodeBlock } from "../code/CodeBlock";
 import { safeAddress } from "../markdown/address";
 import styles from "./Spans.module.css";
-import { lengthOf, stepsOf } from "./spans";
+import { stepsOf } from "./spans";
 
 /** An agent's own record of an answer: what it did, with what, for how long. */
 export function Spans({ trace }: { trace: Trace }) {
@@ -34,7 +35,9 @@ function Step({ span }: { span: Span }) {
       <summary>
         <span className={styles.name}>{span.name}</span>
         {failed && <span className={styles.failed}>failed</span>}
-        <span className={styles.length}>{lengthOf(span.duration_ms)}</span>
+        <span className={styles.length}>
+          {span.duration_ms === null ? "not ended" : durationOf(span.duration_ms / 1000)}
+        </span>
       </summary>
       {span.error && <p className={styles.failed}>{span.error}</p>}
       <Content name="Input" json={span.inputs} />

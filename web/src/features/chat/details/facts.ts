@@ -1,7 +1,7 @@
 /** What the details panel says of a request, line by line. */
 
+import { durationOf } from "~/core/durations";
 import type { RequestDetails, Usage } from "~/core/types";
-import { durationOf } from "../answer/words";
 
 export interface Fact {
   name: string;

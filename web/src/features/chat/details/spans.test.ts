@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Span } from "~/core/types";
-import { lengthOf, stepsOf } from "./spans";
+import { stepsOf } from "./spans";
 
 const span = (id: string, parent_id: string | null, offset_ms: number): Span => ({
   id,
@@ -28,10 +28,4 @@ test("a step whose cause is not told stands by itself", () => {
 
 test("steps that name each other in a circle hang nobody", () => {
   expect(shape([span("a", null, 0), span("b", "c", 1), span("c", "b", 2)])).toEqual(["0a"]);
-});
-
-test("lengths are told in the unit that fits", () => {
-  expect(lengthOf(812.4)).toBe("812 ms");
-  expect(lengthOf(1400)).toBe("1.4 s");
-  expect(lengthOf(null)).toBe("not ended");
 });

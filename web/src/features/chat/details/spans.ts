@@ -30,9 +30,3 @@ function rows(spans: Span[] | undefined, depth: number): Step[] {
   const ordered = [...(spans ?? [])].sort((a, b) => b.offset_ms - a.offset_ms);
   return ordered.map((span) => ({ span, depth }));
 }
-
-/** Returns a length of time: `812 ms`, `1.4 s`. */
-export function lengthOf(ms: number | null): string {
-  if (ms === null) return "not ended";
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
-}

@@ -4,6 +4,7 @@
  */
 
 import address from "virtual:diagrams";
+import { at } from "~/core/root";
 
 export interface Drawing {
   /** An address of the picture itself. */
@@ -65,7 +66,7 @@ async function ask(source: string, dark: boolean): Promise<Told | null> {
 function started(): Promise<HTMLIFrameElement> {
   const place = document.createElement("iframe");
   place.sandbox.add("allow-scripts");
-  place.src = address;
+  place.src = at(address);
   place.title = "Draws diagrams";
   place.tabIndex = -1;
   place.ariaHidden = "true";

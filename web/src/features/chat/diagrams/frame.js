@@ -8,6 +8,8 @@ const RULES = {
   htmlLabels: false,
   suppressErrorRendering: true,
   fontFamily: "ui-sans-serif, system-ui, sans-serif",
+  // A line does not go through the words on it.
+  themeCSS: ".edgeLabel rect, .labelBkg { opacity: 1; }",
   // What a text may not set for itself.
   secure: [
     "secure",
@@ -23,7 +25,9 @@ const RULES = {
 };
 
 /** The page's own colours, so that a drawing looks as if it belonged there. */
+const FLAT = { dropShadow: "none", useGradient: false };
 const LIGHT = {
+  ...FLAT,
   background: "#f4f2ed",
   edgeLabelBackground: "#f4f2ed",
   lineColor: "#5d5951",
@@ -37,6 +41,7 @@ const LIGHT = {
   tertiaryColor: "#fcfbf9",
 };
 const DARK = {
+  ...FLAT,
   background: "#141312",
   darkMode: true,
   edgeLabelBackground: "#141312",

@@ -1,7 +1,22 @@
 import { render } from "@testing-library/react";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { actions } from "~/hooks";
 import { Markdown } from "./Markdown";
+
+/** What the parser was given, piece by piece. */
+const parsed: string[] = [];
+
+// The real one; it only notes what it is given.
+vi.mock(import("react-markdown"), async (original) => {
+  const { default: Parser, ...rest } = await original();
+  return {
+    ...rest,
+    default: (props) => {
+      parsed.push(props.children ?? "");
+      return <Parser {...props} />;
+    },
+  };
+});
 
 const html = (text: string, growing = false) =>
   render(<Markdown text={text} growing={growing} />).container;
@@ -56,6 +71,21 @@ test("settled blocks keep their elements while the text grows", () => {
   rerender(<Markdown text={"One.\n\nTwo and more.\n\nThree"} growing />);
   expect(container.querySelector("p")).toBe(first);
   expect(container.querySelectorAll("p")).toHaveLength(3);
+});
+
+test("each piece that comes has the last block parsed again, once, and no other", () => {
+  const settled = Array.from({ length: 5 }, (_, n) => `Paragraph ${n}, with **words**.\n\n`).join(
+    "",
+  );
+  const { rerender } = render(<Markdown text={`${settled}The last`} growing />);
+  parsed.length = 0;
+  let last = "The last";
+  for (let n = 0; n < 50; n += 1) {
+    last += ` one${n}`;
+    rerender(<Markdown text={settled + last} growing />);
+    expect(parsed).toEqual([last]);
+    parsed.length = 0;
+  }
 });
 
 test("an answer's first heading comes right below the chat's title, whatever its level", () => {

@@ -30,7 +30,7 @@ export const Markdown = memo(function Markdown({ text, growing = false }: Markdo
   const { groups, count, ...whole } = held.current.update(text, !growing && hasFootnotes(text));
   const { from, to } = useRange(count, BLOCKS);
   return (
-    <div className={styles.markdown}>
+    <div className={join(styles.markdown, growing && styles.growing)}>
       {groups.map((group, n) => {
         const end = group.start + group.blocks.length;
         if (end <= from || group.start >= to) return null;

@@ -1,5 +1,6 @@
 import { type KeyboardEvent, useEffect, useRef, useState } from "react";
 import { Button } from "~/ui/Button";
+import { isComposing } from "~/ui/composing";
 import { TextArea } from "~/ui/TextArea";
 import styles from "./Question.module.css";
 
@@ -22,6 +23,7 @@ export function Editor({ label, text, send, hint, onSend, onCancel }: EditorProp
     field.current?.setSelectionRange(text.length, text.length);
   }, [text.length]);
   const onKeyDown = (event: KeyboardEvent) => {
+    if (isComposing(event.nativeEvent)) return;
     if (event.key === "Escape") {
       event.preventDefault();
       onCancel();

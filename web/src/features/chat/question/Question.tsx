@@ -6,6 +6,7 @@ import { IconButton } from "~/ui/Button";
 import { CopyButton } from "~/ui/CopyButton";
 import { Icon } from "~/ui/icons";
 import { Branches } from "../Branches";
+import { Bubble } from "./Bubble";
 import { Editor } from "./Editor";
 import styles from "./Question.module.css";
 
@@ -33,9 +34,7 @@ export const Question = memo(function Question({ message }: QuestionProps) {
         />
       ) : (
         <>
-          <div dir="auto" className={styles.bubble}>
-            {message.content}
-          </div>
+          <Bubble text={message.content} />
           <div className={styles.actions}>
             <Branches message={message} what="question" />
             <CopyButton label="Copy question" text={() => message.content} />
