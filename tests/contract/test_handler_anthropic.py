@@ -133,6 +133,17 @@ async def test_the_talk_is_told_in_turns_of_two_roles():
     assert body["tool_choice"] == {"type": "any"}
 
 
+@pytest.mark.parametrize("arguments", ['{"a": ', "[1]", "soon"])
+async def test_arguments_that_are_no_object_are_told_within_one(arguments):
+    """Guard: `_input`; a call that was cut off would else end each later question of its chat."""
+    calls = [{"id": "t1", "function": {"name": "find", "arguments": arguments}}]
+    talk = [{"role": "user", "content": "Weather?"}]
+    talk.append({"role": "assistant", "content": None, "tool_calls": calls})
+    _, (body,) = await asked(SCRIPT, messages=[*talk, {"role": "user", "content": "And?"}])
+    (used,) = body["messages"][1]["content"]
+    assert set(used["input"]) == {"arguments"}
+
+
 async def test_it_goes_on_behind_a_partial_answer_without_doubling_a_space():
     script = json.dumps({"frames": [START, text(" there"), *STOP]})
     deltas, (body,) = await asked(script, partial="Hello ")

@@ -246,10 +246,18 @@ def _blocks(message: JSON) -> list[JSON]:
     blocks = [_block(part) for part in parts if part.get("text") or part.get("type") != "text"]
     for call in message.get("tool_calls", ()):
         function = call["function"]
-        given = msgspec.json.decode(function["arguments"] or "{}")
-        used = {"type": "tool_use", "id": call["id"], "name": function["name"], "input": given}
-        blocks.append(used)
+        used = {"type": "tool_use", "id": call["id"], "name": function["name"]}
+        blocks.append(used | {"input": _input(function["arguments"])})
     return blocks
+
+
+def _input(arguments: str) -> JSON:
+    """Return a call's arguments; a text that is no JSON object (it was cut off) within one."""
+    try:
+        given = msgspec.json.decode(arguments or "{}")
+    except msgspec.DecodeError:
+        given = arguments
+    return given if isinstance(given, dict) else {"arguments": given}
 
 
 def _block(part: JSON) -> JSON:
