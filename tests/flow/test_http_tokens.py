@@ -289,8 +289,8 @@ async def chatter(messages, context):
 async def test_a_stream_that_never_rests_ends_with_its_token_as_well(tmp_path, monkeypatch):
     """Where events go straight to the socket. Guard: the look at `_leaving` in `_write`."""
     monkeypatch.setattr(identity, "LOOK_AGAIN_S", 0.05)
-    told = {"auth": Auth(mode="token"), "agents": {"chatter": chatter}, "http": Connection}
-    async with serving(tmp_path, **told) as server:
+    auth, agents = Auth(mode="token"), {"chatter": chatter}
+    async with serving(tmp_path, auth=auth, agents=agents, http=Connection) as server:
         token, secret = await token_of(server)
         async with Bearer(server, secret) as ann:
             asked = await ann.ask("hi", "chatter")
