@@ -35,7 +35,7 @@ AGENT = {
 PICTURES = {
     "chat.png": ("finished", "light"),
     "operator.png": ("operator", "dark"),
-    "phone.png": ("phone running", "light"),
+    "phone.png": ("phone finished", "light"),
 }
 """What the README shows, in `docs/img`."""
 

@@ -252,6 +252,8 @@ class Runner:
         Before the first delta a retryable error is retried within `retry_total_s`. After it only a
         dropped connection is, by the agent's policy, as a new attempt.
         """
+        if run.handing_over:
+            await asyncio.sleep(0)  # here the cancellation comes, before anybody is asked
         began, tries = time.monotonic(), 0
         while True:
             try:

@@ -258,6 +258,7 @@ _SCHEMES: dict[str, tuple[str, ...]] = {
     "queue_url": ("inprocess://", "celery+redis://", "celery+rediss://", "celery+amqp://"),
     "bus_url": ("inprocess://", "redis://", "rediss://", "valkey://", "postgresql://"),
 }
+_REDIS = ("redis", "rediss", "valkey")
 
 
 def _check(settings: Settings) -> None:
@@ -267,7 +268,7 @@ def _check(settings: Settings) -> None:
         if (value or name != "bus_url") and not value.startswith(known):
             detail = f"{name}: {value.split(':', 1)[0]!r} is not known here; use one of "
             raise SettingsError(detail + ", ".join(f"{scheme}…" for scheme in known))
-        _check_ports(name, value)
+        _check_url(name, value)
     if settings.alone and settings.has_workers:
         detail = "queue_url: workers need a store that they share: store_url = postgresql://… or redis://…"
         raise SettingsError(detail)
@@ -294,10 +295,11 @@ def _check(settings: Settings) -> None:
         raise SettingsError(detail)
 
 
-def _check_ports(name: str, url: str) -> None:
+def _check_url(name: str, url: str) -> None:
     """Refuse an address that no library could read; PostgreSQL's may name several hosts."""
     try:
-        for host in urlsplit(url).netloc.rpartition("@")[2].split(","):
+        parts = urlsplit(url)
+        for host in parts.netloc.rpartition("@")[2].split(","):
             _ = urlsplit(f"//{host}").port
     except ValueError:
         detail = (
@@ -305,6 +307,11 @@ def _check_ports(name: str, url: str) -> None:
             "In a user or a password write / as %2F, # as %23, ? as %3F."
         )
         raise SettingsError(detail) from None
+    if parts.scheme.endswith(_REDIS) and not (parts.path.strip("/") or "0").isdecimal():
+        detail = (
+            f"{name}: Redis has numbers for names of databases: end it with /0, or leave it out."
+        )
+        raise SettingsError(detail)
 
 
 def _check_root_path(root_path: str) -> None:

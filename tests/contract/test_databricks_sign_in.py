@@ -19,6 +19,9 @@ from tests.databricks import Workspace, frames, working
 from tests.databricks.workspace import CLIENT, PAT
 from tests.world.server import free_port
 
+# Who comes first imports the SDK, which alone takes long on a busy machine.
+pytestmark = pytest.mark.timeout(120)
+
 
 @pytest.fixture
 async def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[Workspace]:

@@ -229,7 +229,7 @@ async def row_menu(alice: Person, tab: Tab) -> None:
 async def editing(alice: Person, tab: Tab) -> None:
     await tab.questions.first.hover()
     await tab.button("Edit", within=tab.questions.first).click()
-    await expect(tab.page.get_by_label("Edit your question")).to_be_visible()
+    await expect(tab.page.get_by_label("Edit your question")).to_be_in_viewport(ratio=1)
 
 
 async def missing(alice: Person, tab: Tab) -> None:

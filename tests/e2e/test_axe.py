@@ -150,6 +150,8 @@ async def test_a_menu_is_gone_through_with_the_keys_and_gives_the_focus_back(ali
     name = tab.page.get_by_label("Name of the chat")
     await expect(name).to_be_focused()
     await keys.type("Renamed")
+    await name.dispatch_event("keydown", {"key": "Enter", "isComposing": True})
+    await expect(name).to_be_focused()  # that key was the input method's
     await keys.press("Enter")
     await expect(link).to_contain_text("Renamed")
     await button.click()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Request, expect
 
 from tests.e2e.person import words
 from tests.e2e.worlds import FRAGILE
@@ -40,14 +40,23 @@ async def test_stop_from_another_tab_keeps_what_was_seen_and_lets_nothing_grow(a
 
 
 async def test_escape_stops_before_the_first_word(alice, world):
-    """Guard: stop works while the upstream is silent."""
+    """Guard: stop works while the upstream is silent; an input method's Escape is its own."""
     alice.agree("silent", name="silent", ttft_s=60)
     tab = await (await alice.tab()).opens()
     await tab.asks("silent")
     await world.called("silent")
     await tab.sees_words("Thinking…")
+    calls: list[str] = []
+
+    def hears(call: Request) -> None:
+        calls.append(call.url)
+
+    tab.page.on("request", hears)
+    await tab.composer.dispatch_event("keydown", {"key": "Escape", "isComposing": True})
+    assert not any(url.endswith("/cancel") for url in calls)
     await tab.page.keyboard.press("Escape")
     await tab.sees_words("Nothing had been said yet")
+    assert sum(url.endswith("/cancel") for url in calls) == 1
     await world.closed(await world.called("silent"))
     await expect(tab.composer).to_be_focused()
 

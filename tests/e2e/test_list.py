@@ -73,8 +73,10 @@ async def test_a_chat_is_put_away_and_taken_back(alice):
     await tab.sees_whole(told)
     await chooses(tab, a, "Archive")
     await expect(tab.row(a)).to_have_count(0)
+    await tab.clicks("Hide sidebar")
     await tab.reloads()
     await tab.sees_whole(told)
+    await tab.clicks("Show sidebar")  # hidden stays hidden
     await expect(tab.row(a)).to_have_count(0)
     await tab.button("More").click()
     await tab.page.get_by_role("menuitem", name="Archived chats").click()

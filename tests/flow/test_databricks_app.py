@@ -160,6 +160,7 @@ async def test_without_a_token_the_store_is_away_and_not_broken(
             await lakebase.password()
 
 
+@pytest.mark.timeout(120)
 async def test_the_folder_serves_as_the_platform_starts_it(tmp_path: Path) -> None:
     """Port, people and identity come from the platform; SIGTERM ends it in time, mid-answer.
 

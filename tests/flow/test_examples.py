@@ -123,6 +123,7 @@ async def test_a_pydantic_ai_agent_is_an_agent(server):
 
 
 async def test_perdure_lives_inside_an_application_of_ones_own(tmp_path: Path):
+    """Guards: `dialects.path_of`, for errors below a mount; the example's `lifespan`."""
     port = free_port()
     application = Process(tmp_path, "application")
     command = [sys.executable, "-m", "uvicorn", "examples.fastapi_app:app", "--port", str(port)]
@@ -142,5 +143,6 @@ async def test_perdure_lives_inside_an_application_of_ones_own(tmp_path: Path):
             assert text_of(made) == "You asked: Where is it?"
             refused = await http.get("/assistant/v1/responses/resp_none")
             assert refused.json()["error"]["type"] == "invalid_request_error"
+            assert "run its lifespan too" not in application.story()
     finally:
         application.end()

@@ -118,6 +118,14 @@ async def test_a_retrieved_response_has_the_shape_of_the_specification(served, a
     assert (shaped.error is None) == (agent == "echo")
 
 
+async def test_a_failed_response_is_one_that_the_ai_sdk_can_read(served):
+    """Guard: the error's `type`, without which its provider says "Invalid JSON response"."""
+    made = await created(served, input="hello", model="broken")
+    told = "The agent raised RuntimeError: no more"
+    known = {"code": "agent_error", "message": told, "type": "server_error", "param": None}
+    assert (made["status"], made["error"]) == ("failed", known)
+
+
 async def test_parameters_are_echoed_and_defaults_filled_in(served):
     tool = {"type": "function", "name": "find"}
     body = await created(

@@ -68,8 +68,12 @@ Item = Message | Reasoning | FunctionCall | FunctionCallOutput
 
 
 class Error(Shape):
+    """`type` and `param` are OpenAI's own; the log has none of them."""
+
     code: str
     message: str
+    type: Literal["server_error"] | msgspec.UnsetType = msgspec.UNSET
+    param: msgspec.UnsetType | None = msgspec.UNSET
 
 
 class IncompleteDetails(Shape):

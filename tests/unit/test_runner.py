@@ -493,6 +493,27 @@ async def test_what_was_being_claimed_as_the_drain_began_is_handed_over_too(tmp_
         assert (row.status, row.crashes) == (Status.QUEUED, 0)
 
 
+async def test_what_is_claimed_during_a_drain_asks_no_agent_before_it_is_handed_over(tmp_path):
+    """Guard: the run gives way at once; its agent would be paid for, and its end cut off."""
+    async with opened(tmp_path, ["x", Finish()]) as office:
+        claim, claiming, gate = office.store.claim, asyncio.Event(), asyncio.Event()
+
+        async def late(*given):
+            claiming.set()
+            await gate.wait()
+            return await claim(*given)
+
+        office.store.claim = late
+        request = await office.ask()
+        await claiming.wait()
+        drain = asyncio.ensure_future(office.runner.drain(0))
+        await asyncio.wait({drain}, timeout=0.05)
+        gate.set()
+        await asyncio.wait_for(drain, WITHIN_S)
+        assert office.handler.calls == []
+        assert (await office.store.request(request.id)).status is Status.QUEUED
+
+
 async def test_the_next_worker_finishes_what_was_handed_over(tmp_path):
     """The whole way: drain, start, second attempt, one log."""
     async with opened(tmp_path, ["long", "wait"]) as office:

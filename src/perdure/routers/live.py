@@ -1,6 +1,6 @@
 """One line per tab for everything: events of any number of requests, and changes of chats.
 
-`Session` knows what to tell; a `Line` (WebSocket here, server-sent events in `live_sse`) how.
+`Feed` knows what to tell; a `Line` (WebSocket here, server-sent events in `live_sse`) how.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Line(Protocol):
         ...
 
 
-class Session:
+class Feed:
     """What one client is told over one line, until it ends."""
 
     def __init__(self, core: Core, user_id: str, line: Line) -> None:
@@ -176,38 +176,38 @@ async def live(websocket: WebSocket) -> None:
         since = sockets.query_number(websocket, "since")
         refuse_draining(core)
         line = SocketLine(websocket, core.settings.stream_write_timeout_s)
-        told = Session(core, person.user_id, line)
+        feed = Feed(core, person.user_id, line)
         try:
             await sockets.converse(
-                told.watch(doorbells_of(websocket), since),
-                _hear(websocket, told),
+                feed.watch(doorbells_of(websocket), since),
+                _hear(websocket, feed),
                 *sockets.ends(websocket),
             )
         finally:
-            await told.close()
+            await feed.close()
 
     await sockets.serve(websocket, session)
 
 
-async def _hear(websocket: WebSocket, session: Session) -> None:
+async def _hear(websocket: WebSocket, feed: Feed) -> None:
     """Obey the client's operations until it leaves."""
     async for message in sockets.messages(websocket):
         try:
-            await _obey(session, message)
+            await _obey(feed, message)
         except PerdureError as error:
-            await session.line.message(complaint(error, None))
+            await feed.line.message(complaint(error, None))
 
 
-async def _obey(session: Session, message: Mapping[str, object]) -> None:
+async def _obey(feed: Feed, message: Mapping[str, object]) -> None:
     request_id = str(message.get("request_id", ""))
     match message.get("op"):
         case "attach":
             after = message.get("after")
-            await session.attach(request_id, -1 if after is None else number(str(after), "after"))
+            await feed.attach(request_id, -1 if after is None else number(str(after), "after"))
         case "detach":
-            session.detach(request_id)
+            feed.detach(request_id)
         case "ping":
-            await session.line.message({"op": "pong"})
+            await feed.line.message({"op": "pong"})
         case "pong":
             pass
         case _:

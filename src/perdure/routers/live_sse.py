@@ -21,7 +21,7 @@ from perdure.errors import Invalid
 from perdure.model import JSON
 from perdure.routers.doorbells import Doorbells, doorbells_of
 from perdure.routers.given import LastEventId, Running, Who
-from perdure.routers.live import ATTACHMENTS_MAX, Session, chat_message
+from perdure.routers.live import ATTACHMENTS_MAX, Feed, chat_message
 from perdure.routers.problems import responses
 from perdure.routers.streams import KEEPALIVE, EventStream, refuse_draining
 from perdure.tail import Batch
@@ -116,7 +116,7 @@ def _cursors(last_event_id: str) -> tuple[int | None, dict[str, int]]:
 
 
 class FramedLine:
-    """A live session whose messages become frames, with all cursors in each frame's id."""
+    """A feed whose messages become frames, with all cursors in each frame's id."""
 
     def __init__(
         self, core: Core, user_id: str, since: int | None, cursors: Mapping[str, int]
@@ -125,10 +125,10 @@ class FramedLine:
         self.cursors = dict(cursors)
         self.revision = "" if since is None else str(since)
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue(PIECES_MAX)
-        self.session = Session(core, user_id, self)
+        self.feed = Feed(core, user_id, self)
 
     async def pieces(self, bells: Doorbells) -> AsyncGenerator[bytes]:
-        """Yield what the session tells; ends by raising what ended the session."""
+        """Yield what the feed tells; ends by raising what ended it."""
         telling = asyncio.create_task(self._tell(bells))
         try:
             while (piece := await self.queue.get()) is not None:
@@ -136,13 +136,13 @@ class FramedLine:
             await telling
         finally:
             await chores.end([telling])
-            await self.session.close()
+            await self.feed.close()
 
     async def _tell(self, bells: Doorbells) -> None:
         try:
             for request_id, after in list(self.cursors.items()):
-                await self.session.attach(request_id, after)
-            await self.session.watch(bells, self.since)
+                await self.feed.attach(request_id, after)
+            await self.feed.watch(bells, self.since)
         except Exception:
             # Not when it is cancelled: its reader has left, and nobody would ever make room.
             await self.queue.put(None)

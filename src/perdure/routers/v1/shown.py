@@ -11,7 +11,7 @@ from fastapi import Response
 from perdure.core import Core
 from perdure.errors import Invalid
 from perdure.events import of_request
-from perdure.model import JSON, Message, Request, Status
+from perdure.model import JSON, Failure, Message, Request, Status
 from perdure.routers import views
 from perdure.talk import items_of
 
@@ -40,15 +40,24 @@ def response_object(now: views.Standing) -> JSON:
     reason = row.incomplete_reason if now.status.terminal else None
     word = "incomplete" if reason else WORDS.get(now.status, now.status.value)
     completed = row.completed_at if word == "completed" else None
-    error = row.error if now.status.terminal else None
     return of_request(row) | {
         "status": word,
         "output": now.output,
         "completed_at": None if completed is None else int(completed),
-        "error": None if error is None else {"code": error.code, "message": error.message},
+        "error": _error(row.error) if now.status.terminal else None,
         "incomplete_details": {"reason": reason} if reason else None,
         "usage": row.usage,
     }
+
+
+def _error(failure: Failure | None) -> JSON | None:
+    """Return why there is no answer, with OpenAI's `type`: the AI SDK reads no error without one.
+
+    Source: OpenAI's OpenAPI description, `ResponseError`.
+    """
+    if failure is None:
+        return None
+    return {"code": failure.code, "message": failure.message, "type": "server_error", "param": None}
 
 
 def message_items(message: Message) -> list[JSON]:

@@ -117,3 +117,11 @@ test("a place is kept, the end is followed again on demand", () => {
   grow(500);
   expect(box.scrollTop).toBe(1600);
 });
+
+test("who begins to edit something above keeps it in view while it takes its place", () => {
+  const event = new FocusEvent("focusin");
+  Object.defineProperty(event, "target", { value: document.createElement("textarea") });
+  box.dispatchEvent(event);
+  grow(60);
+  expect(box.scrollTop).toBe(600);
+});

@@ -38,6 +38,7 @@ export class Follow {
     box.addEventListener("scroll", () => this.scrolled(), on);
     box.addEventListener("wheel", (event) => this.#wheeled(event), on);
     box.addEventListener("keydown", (event) => this.#pressed(event), on);
+    box.addEventListener("focusin", ({ target }) => this.#entered(target), on);
     for (const kind of ["pointerdown", "touchstart"]) {
       box.addEventListener(kind, () => this.#hold(true), on);
     }
@@ -102,6 +103,11 @@ export class Follow {
   #pressed(event: KeyboardEvent): void {
     this.#own_at = performance.now();
     if (UPWARDS.has(event.key) || (event.key === " " && event.shiftKey)) this.#letGo();
+  }
+
+  /** Who writes within the box, e.g. edits a question, keeps that in view and not the end. */
+  #entered(target: EventTarget | null): void {
+    if (target instanceof HTMLTextAreaElement) this.#letGo();
   }
 
   #letGo(): void {
