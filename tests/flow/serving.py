@@ -155,11 +155,12 @@ async def serving(
     user: str = "",
     prepare: Callable[[Any], None] | None = None,
     agents: Mapping[str, Any] = {},
+    http: Any = "auto",
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """Serve until the block ends; with `user`, people are told apart by the proxy's header.
 
-    `agents`: beside the usual ones.
+    `agents`: beside the usual ones. `http`: the protocol's class, for that of `perdure serve`.
     """
     if user:
         settings["auth"] = Auth(mode="proxy")
@@ -174,6 +175,7 @@ async def serving(
         port=0,
         log_config=None,
         ws="websockets-sansio",
+        http=http,
         timeout_graceful_shutdown=1,
         proxy_headers=False,
     )

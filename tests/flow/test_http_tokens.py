@@ -9,6 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from perdure import credentials, keyring, rates
+from perdure.connection import Connection
 from perdure.errors import NotFound
 from perdure.routers import identity
 from perdure.settings import Auth
@@ -276,6 +277,31 @@ async def test_a_stream_and_a_socket_end_with_their_token(server, monkeypatch):
         await stream.close()
     request = await server.core.store.request(asked["request_id"])
     assert not request.status.terminal, "leaving is never stopping"
+
+
+async def chatter(messages, context):
+    """Talk without a pause, for longer than any test."""
+    for _ in range(3000):
+        yield "word "
+        await asyncio.sleep(0.01)
+
+
+async def test_a_stream_that_never_rests_ends_with_its_token_as_well(tmp_path, monkeypatch):
+    """Where events go straight to the socket. Guard: the look at `_leaving` in `_write`."""
+    monkeypatch.setattr(identity, "LOOK_AGAIN_S", 0.05)
+    auth, agents = Auth(mode="token"), {"chatter": chatter}
+    async with serving(tmp_path, auth=auth, agents=agents, http=Connection) as server:
+        token, secret = await token_of(server)
+        async with Bearer(server, secret) as ann:
+            asked = await ann.ask("hi", "chatter")
+            stream = await ann.stream(f"/api/requests/{asked['request_id']}/stream")
+            await ann.shown_some(asked["request_id"])
+            await keyring.revoke_token(server.core.store, token.id)
+            body = await asyncio.wait_for(stream.body(), 15)
+            assert b"output_text.delta" in body
+            await stream.close()
+        request = await server.core.store.request(asked["request_id"])
+        assert not request.status.terminal, "leaving is never stopping"
 
 
 async def test_one_makes_and_revokes_ones_own_tokens_only(server):

@@ -184,11 +184,15 @@ class Outlet:
         return await reader.listen(self._write, idle_s)
 
     def _write(self, batch: Batch) -> bool:
-        """Write a batch as an HTTP chunk, as the server would; a full socket waits in `put`."""
+        """Write a batch as an HTTP chunk, as the server would; all else is for `put`.
+
+        That is a full socket, and a reader who has gone or whose right has ended.
+        """
         transport = self._transport
         if (
             transport is None
             or transport.is_closing()
+            or self._leaving.done()
             or transport.get_write_buffer_size() > WRITE_BUFFER_BYTES
         ):
             return False
