@@ -137,9 +137,9 @@ async def test_the_talk_is_told_in_turns_of_two_roles():
 async def test_arguments_that_are_no_object_are_told_within_one(arguments):
     """Guard: `_input`; a call that was cut off would else end each later question of its chat."""
     calls = [{"id": "t1", "function": {"name": "find", "arguments": arguments}}]
-    talk = [{"role": "user", "content": "Weather?"}]
-    talk.append({"role": "assistant", "content": None, "tool_calls": calls})
-    _, (body,) = await asked(SCRIPT, messages=[*talk, {"role": "user", "content": "And?"}])
+    called = {"role": "assistant", "content": None, "tool_calls": calls}
+    weather, further = ({"role": "user", "content": text} for text in ("Weather?", "And?"))
+    _, (body,) = await asked(SCRIPT, messages=[weather, called, further])
     (used,) = body["messages"][1]["content"]
     assert set(used["input"]) == {"arguments"}
 
