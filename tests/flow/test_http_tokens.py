@@ -283,7 +283,7 @@ async def chatter(messages, context):
     """Talk without a pause, for longer than any test."""
     for _ in range(3000):
         yield "word "
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # its pace
 
 
 async def test_a_stream_that_never_rests_ends_with_its_token_as_well(tmp_path, monkeypatch):
