@@ -39,7 +39,7 @@ def released(tmp_path_factory):
     tree = tmp_path_factory.mktemp("tree")
     for name in ("src", "docs", "scripts"):
         shutil.copytree(ROOT / name, tree / name)
-    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", ".gitignore"):
         shutil.copy(ROOT / name, tree / name)
     return release.build(tree, tmp_path_factory.mktemp("dist"))
 
