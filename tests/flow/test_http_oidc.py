@@ -186,9 +186,9 @@ async def test_an_answer_that_does_not_fit_the_question_is_refused(browser, part
 
 
 async def test_logins_begun_side_by_side_do_not_get_mixed_up(browser):
-    """Guard: `_journey_name`: a cookie for each, or the tab that began first could not arrive."""
-    first, second = await answered(browser), await answered(browser)
-    for url in (first, second):
+    """Guard: `_journey_name`, a cookie for each, and `_journey`, which looks at no other's."""
+    first, second, third = [await answered(browser) for _ in range(3)]
+    for url in (second, first, third):
         response = await browser.get(url)
         assert (response.status_code, response.headers["location"]) == (303, "/c/chat_1")
 
