@@ -513,6 +513,25 @@ async def test_a_damaged_file_is_told_with_what_to_do_and_let_go(tmp_path):
         assert refused.value.code == "database_damaged"
 
 
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(apsw.FullError("full"), "disk_full"), (apsw.IOError("disk I/O error"), "store_unavailable")],
+)
+async def test_a_disk_that_fails_at_the_start_is_no_damaged_file(
+    tmp_path, monkeypatch, error, code
+):
+    """Guard: only `CorruptError` is damage; else a backup would take a whole file's place."""
+
+    def failing(_self):
+        raise error
+
+    monkeypatch.setattr(log_module.Log, "recover", failing)
+    with pytest.raises(Unavailable) as refused:
+        await SqliteStore(tmp_path / "perdure.db").open()
+    assert refused.value.code == code
+    assert "backup" not in refused.value.detail
+
+
 async def test_nobody_else_on_the_machine_may_read_the_file(tmp_path):
     """Guard: `make_private`; SQLite itself would leave it to the umask."""
     path = tmp_path / "perdure.db"

@@ -11,7 +11,7 @@ import msgspec
 from perdure.errors import Unavailable
 from perdure.model import JSON
 from perdure.stores.sqlite.credentials import Credentials
-from perdure.stores.sqlite.database import Database, make_folder
+from perdure.stores.sqlite.database import Database, make_folder, translate
 from perdure.stores.sqlite.log import Log
 from perdure.stores.sqlite.migrations import migrate
 from perdure.stores.sqlite.outbox import Outbox
@@ -48,10 +48,13 @@ class SqliteStore(Requests, Retention, Outbox, Credentials, Watching):
             self.db.close()
             detail = f"{self.db.path} holds tables of something else ({error})."
             raise Unavailable(detail, code="schema_differs") from error
-        except (apsw.Error, msgspec.MsgspecError, ValueError) as error:
+        except (apsw.CorruptError, msgspec.MsgspecError, ValueError) as error:
             self.db.close()
             detail = f"{self.db.path} is damaged ({error}): put a backup in its place."
             raise Unavailable(detail, code="database_damaged") from error
+        except apsw.Error as error:
+            self.db.close()
+            raise translate(error, f"open {self.db.path}") from error
         except Exception:
             self.db.close()
             raise
