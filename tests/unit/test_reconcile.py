@@ -213,10 +213,12 @@ async def test_it_runs_nothing_itself(tmp_path):
         assert not office.handler.asked.is_set()
 
 
-async def test_a_store_that_is_away_for_a_moment_ends_no_round(tmp_path):
-    """Every round begins anew."""
+@pytest.mark.parametrize("failure", [Unavailable("away"), ZeroDivisionError()], ids=repr)
+async def test_a_store_that_fails_for_a_moment_ends_no_round(tmp_path, monkeypatch, failure):
+    """Every round begins anew; after a bug too. Guard: `chores.begin`."""
+    monkeypatch.setattr(chores, "AGAIN_S", 0.01)
     async with opened(tmp_path) as office:
-        reap, failures = office.store.reap, [Unavailable("away")] * 3
+        reap, failures = office.store.reap, [failure] * 3
 
         async def moody(verdict, *, dead=False):
             if failures:
@@ -227,23 +229,6 @@ async def test_a_store_that_is_away_for_a_moment_ends_no_round(tmp_path):
         pen = await begin(office.store, lease_s=LAPSED_S)
         await office.delivers(pen.id)
         assert not failures
-
-
-async def test_a_bug_below_ends_no_round(tmp_path, monkeypatch):
-    """Guard: `chores.begin`; without it nothing lost would be found until the next start."""
-    monkeypatch.setattr(chores, "AGAIN_S", 0.01)
-    async with opened(tmp_path) as office:
-        reap, bugs = office.store.reap, [ZeroDivisionError()] * 2
-
-        async def buggy(verdict, *, dead=False):
-            if bugs:
-                raise bugs.pop()
-            return await reap(verdict, dead=dead)
-
-        office.store.reap = buggy
-        pen = await begin(office.store, lease_s=LAPSED_S)
-        await office.delivers(pen.id)
-        assert not bugs
 
 
 async def test_a_process_that_slept_renews_its_leases_before_it_reaps(tmp_path):
