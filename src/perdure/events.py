@@ -128,6 +128,11 @@ class Builder:
         return self._log.next - len(self._log.events)
 
     @property
+    def next(self) -> int:
+        """Number of the next event that is made."""
+        return self._log.next
+
+    @property
     def pending(self) -> int:
         """Bytes that wait for `take`, roughly."""
         waiting = self._log.pieces_characters + self._calls.waiting_characters
@@ -142,9 +147,11 @@ class Builder:
     def fits(self, pending_max: int, text_bytes_max: int) -> bool:
         """Say whether both sizes are within these bounds; asked for each delta."""
         log = self._log
-        room = pending_max - log.events_bytes
-        left = text_bytes_max - self._earlier_bytes - log.content_bytes
-        return log.pieces_characters + self._calls.waiting_characters <= min(room, left)
+        waiting = log.pieces_characters + self._calls.waiting_characters
+        return (
+            waiting + log.events_bytes <= pending_max
+            and waiting + log.content_bytes + self._earlier_bytes <= text_bytes_max
+        )
 
     def text(self) -> str:
         """Return the text of the answer so far, with what its attempt continues."""

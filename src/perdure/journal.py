@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
 from perdure import chores
@@ -64,7 +64,7 @@ class Journal:
         self._dirty: dict[str, Writer] = {}
         self._wake = asyncio.Event()
         self._flushed: asyncio.Future[None] | None = None
-        self._writing: set[str] = set()
+        self._writing: Collection[str] = ()
         self._task: asyncio.Task[None] | None = None
         self._took_s = 0.0
 
@@ -141,6 +141,7 @@ class Journal:
     async def _flush(self) -> None:
         """Store the new events of all noted runs; wake their readers."""
         writers, self._dirty = self._dirty, {}
+        self._writing = writers.keys()
         taken: list[tuple[Writer, Append]] = []
         for writer in writers.values():
             try:
@@ -152,10 +153,9 @@ class Journal:
             else:
                 if append:
                     taken.append((writer, append))
-        self._writing = {append.request_id for _, append in taken}
         if taken:
             await self._store_all(taken)
-        self._writing = set()
+        self._writing = ()
         if self._flushed is not None:
             self._flushed.set_result(None)
             self._flushed = None
@@ -177,6 +177,16 @@ class Journal:
             for writer, _ in taken:
                 writer.lose(Unavailable("The answer could not be stored."))
             return
+        stored = appends if all(verdicts) else self._sort_out(taken, verdicts)
+        self.metrics.events.inc(sum(len(append.events) for append in stored))
+        try:
+            self.on_stored(stored)
+        except Exception:
+            log.exception("a reader broke on an append")
+        await self._bus.publish_elsewhere(Topic.events(append.request_id) for append in stored)
+
+    def _sort_out(self, taken: list[tuple[Writer, Append]], verdicts: list[bool]) -> list[Append]:
+        """Return what was stored; tell the others that they were refused."""
         stored = []
         for (writer, append), good in zip(taken, verdicts, strict=True):
             if good:
@@ -185,12 +195,7 @@ class Journal:
                 self.metrics.refused.inc()
                 detail = f"{writer.request_id} belongs to somebody else now."
                 writer.lose(OwnershipLost(detail))
-        self.metrics.events.inc(sum(len(append.events) for append in stored))
-        try:
-            self.on_stored(stored)
-        except Exception:
-            log.exception("a reader broke on an append")
-        await self._bus.publish_elsewhere(Topic.events(append.request_id) for append in stored)
+        return stored
 
     async def _insist(self, write: Callable[[], Awaitable[T]]) -> T:
         """Try a write again while the store is unavailable, as long as the lease surely holds."""

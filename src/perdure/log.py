@@ -62,7 +62,10 @@ class Log:
     def emit(self, name: str, fields: JSON) -> None:
         """Add an event, after the text that waits."""
         self.flush()
-        self._push(encode({"type": name, "sequence_number": self.next, **fields}))
+        event = encode({"type": name, "sequence_number": self.next, **fields})
+        self.events.append(event)
+        self.events_bytes += len(event)
+        self.next += 1
 
     def emit_content(self, name: str, fields: JSON) -> None:
         """Add an event that makes the answer larger."""
@@ -91,7 +94,10 @@ class Log:
         self.open.parts[-1].text.write(text)
         self.content_bytes += len(encoded) - 2
         before, after, end = self._around
-        self._push(b"%b%d%b%b%b" % (before, self.next, after, encoded, end))
+        event = b"%b%d%b%b%b" % (before, self.next, after, encoded, end)
+        self.events.append(event)
+        self.events_bytes += len(event)
+        self.next += 1
 
     def take(self) -> list[bytes]:
         """Return the events since the last call."""
@@ -197,11 +203,6 @@ class Log:
         extra = encode(shape.extra)[1:-1]
         after = b"," + encode(self._place())[1:-1] + b',"delta":'
         self._around = (before, after, b"," + extra + b"}" if extra else b"}")
-
-    def _push(self, event: bytes) -> None:
-        self.events.append(event)
-        self.events_bytes += len(event)
-        self.next += 1
 
 
 def _encoded(text: str) -> tuple[str, bytes]:

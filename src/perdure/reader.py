@@ -61,8 +61,7 @@ class Batch(msgspec.Struct, gc=False):
     def http_chunk(self) -> bytes:
         """Return the SSE frames as one chunk of an HTTP/1.1 body."""
         if self._chunk is None:
-            frames = self._sse or self.sse()
-            self._chunk = b"%x\r\n%b\r\n" % (len(frames), frames)
+            self._chunk = http_chunk(self.sse())
         return self._chunk
 
     def since(self, number: int) -> Batch:
@@ -129,7 +128,8 @@ class Tail:
             batch = Batch(number, events, ended)
             if self.listeners:
                 self.moved_at = now
-                self._tell(batch)
+                for deaf in [each for each in self.listeners if not each.hear(batch)]:
+                    self.listeners.remove(deaf)  # it will read the batch by itself
             if len(self.listeners) < self.readers:
                 self._hold(batch)
         if self.waiters and (events or self.ended):
@@ -141,12 +141,6 @@ class Tail:
         self.held += batch.size
         while self.held > HELD_BYTES and len(self.batches) > 1:
             self.held -= self.batches.popleft().size
-
-    def _tell(self, batch: Batch) -> None:
-        """Give a batch to all who listen; those who do not take it read it later themselves."""
-        for reader in self.listeners.copy():
-            if not reader.hear(batch):
-                self.listeners.remove(reader)
 
     def lose(self) -> None:
         """Tell the readers that the request was deleted."""
@@ -289,7 +283,7 @@ class Reader:
         if self._sink is None or not self._sink(batch):
             self.resume(idle=False)
             return False
-        self.position = batch.following
+        self.position = batch.first + len(batch.events)
         if batch.ended:
             self.ended = True
             self.resume(idle=False)

@@ -76,7 +76,7 @@ class Run:
         if not self.noted:
             self.noted = True
             self._note(self)
-        return self.roomy
+        return self.builder.fits(PENDING_BYTES_MAX, self._answer_bytes_max)
 
     @property
     def roomy(self) -> bool:
@@ -100,7 +100,7 @@ class Run:
         if self._silent and builder.has_deltas:
             self._speak()
         events = builder.take()
-        first = builder.first - len(events)
+        first = builder.next - len(events)
         told = (builder.trace_id, builder.position, self.attempt)
         if told == self._told:
             return Append(self.request_id, self.claim.claim_id, first, events) if events else None
@@ -127,7 +127,7 @@ class Run:
             self._speak()
         closing = self.builder.end(status, error)
         events = self.builder.take()
-        first = self.builder.first - len(events)
+        first = self.builder.next - len(events)
         trace_id = self.builder.trace_id
         position = self.builder.position
         last = Append(

@@ -66,6 +66,11 @@ class Parser:
         self._after_cr = False
         self._failure: EventTooLarge | None = None
 
+    @property
+    def between(self) -> bool:
+        """Whether all that came was whole events."""
+        return self._clean and not self._tail and not self._after_cr
+
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes.
 

@@ -10,6 +10,7 @@ import msgspec
 from perdure.deltas import Delta, Finish, Reasoning, Refusal, Text, ToolCall, Usage
 from perdure.errors import UpstreamError
 from perdure.handlers import failures
+from perdure.handlers.mould import Mould
 from perdure.sse import Event, EventTooLarge, Parser
 
 DONE = b"[DONE]"
@@ -23,6 +24,8 @@ REASONS: Mapping[str, Reason] = {
     "function_call": "tool_calls",
 }
 BROKEN_REASONS = frozenset({"error", "abort"})
+MOULDS_MAX = 4
+"""How many moulds are taken of a stream whose chunks then fit into none of them."""
 
 
 # What is read of a chunk. Fields whose type differs between servers are `Any` and looked at later.
@@ -77,7 +80,10 @@ class Answer:
     __slots__ = (
         "_begun",
         "_calls",
+        "_known",
         "_left",
+        "_mould",
+        "_moulds",
         "_parser",
         "_secrets",
         "done",
@@ -92,6 +98,9 @@ class Answer:
         self._parser = Parser()
         self._left: list[Event] = []
         self._calls: dict[int, tuple[str, str]] = {}  # index -> (call id, key)
+        self._known: Mould | None = None
+        self._mould: Mould | None = None  # the known one, while nothing else waits to be read
+        self._moulds = 0  # taken since one has served
 
     @property
     def flows(self) -> bool:
@@ -107,36 +116,59 @@ class Answer:
             return True
 
         try:
-            self.read(data, put)
+            self.read(put, data)
         finally:
             yield from deltas
 
-    def read(self, data: bytes, put: Callable[[Delta], bool]) -> bool:
+    def read(self, put: Callable[[Delta], bool], data: bytes) -> bool:
         """Put the deltas that these bytes complete; tell whether it wants more of them.
 
         When `put` has no more room, the rest is kept for the next call. Raises `UpstreamError`.
         """
+        if self._mould is not None:
+            text = self._mould.text_of(data)
+            if text:
+                self._moulds = 0
+                return put(Text(text)) and self.flows
+        wanted = self._read(put, data)
+        self._mould = self._known if self._parser.between and not self._left else None
+        return wanted
+
+    def _read(self, put: Callable[[Delta], bool], data: bytes) -> bool:
+        """Read event by event what is not known by its mould."""
         events = self._events(data) if data else []
         if self._left:
             events, self._left = [*self._left, *events], []
-        wanted = True
         for number, event in enumerate(events, 1):
             if event.data[:6] == DONE:
                 self.done = True
                 break
             chunk = self._chunk(event.data)
-            for choice in chunk.choices or ():
-                if choice.delta is not None and not choice.index:
-                    wanted = self._put(choice.delta, put)
-                if choice.finish_reason is not None:
-                    self._end(choice.finish_reason)
-            if chunk.usage is not None:
-                for usage in usages(chunk.usage):
-                    put(usage)
-            if not wanted:
+            if len(events) == 1 and self._moulds < MOULDS_MAX:
+                self._learn(data, chunk)
+            if not self._tell(chunk, put):
                 self._left = events[number:]
                 return False
         return self.flows
+
+    def _tell(self, chunk: _Chunk, put: Callable[[Delta], bool]) -> bool:
+        """Put what a chunk says; tell whether there is room for more."""
+        wanted = True
+        for choice in chunk.choices or ():
+            if choice.delta is not None and not choice.index:
+                wanted = self._put(choice.delta, put)
+            if choice.finish_reason is not None:
+                self._end(choice.finish_reason)
+        if chunk.usage is not None:
+            for usage in usages(chunk.usage):
+                put(usage)
+        return wanted
+
+    def _learn(self, data: bytes, chunk: _Chunk) -> None:
+        text = _only_text(chunk)
+        if text:
+            self._moulds += 1
+            self._known = Mould.of(data, text, _said)
 
     def _events(self, data: bytes) -> list[Event]:
         try:
@@ -231,6 +263,23 @@ class Answer:
             call_id = call.id or ""
             self._calls[index] = call_id, key
         return _piece(key, call.id or "", call.function or _Function())
+
+
+def _said(payload: bytes) -> str:
+    """Return the text of a chunk that tells nothing else; else ""."""
+    return _only_text(_decode(payload))
+
+
+def _only_text(chunk: _Chunk) -> str:
+    if not chunk.choices or len(chunk.choices) > 1:
+        return ""
+    if chunk.usage is not None or chunk.error is not None:
+        return ""
+    (choice,) = chunk.choices
+    if choice.delta is None or choice.index or choice.finish_reason is not None:
+        return ""
+    text = choice.delta.content
+    return text if isinstance(text, str) and choice.delta == _Delta(content=text) else ""
 
 
 def _parts(content: Any) -> Iterator[Delta]:

@@ -87,7 +87,7 @@ class OpenAIHandler:
                     for delta in answer.deltas(data):
                         yield delta
                     if call.put is not None and answer.flows:
-                        await response.listen(partial(answer.read, put=call.put))
+                        await response.listen(partial(answer.read, call.put))
                         for delta in answer.deltas(b""):
                             yield delta
                 if answer.done:

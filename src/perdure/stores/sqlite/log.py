@@ -82,17 +82,18 @@ class Log:
 
     def append(self, appends: Sequence[Append]) -> list[bool]:
         """Write what is under a claim in force, at the right number; tell which were."""
-        verdicts = [self._owned(append) for append in appends]
-        good = [append for append, owned in zip(appends, verdicts, strict=True) if owned]
-        if good:
+        owners = [self._owner(append) for append in appends]
+        if any(owners):
+            good = [append for append, live in zip(appends, owners, strict=True) if live]
             row = self._write_journal(good)
-            for append in good:
-                live = self.live[append.request_id]
-                live.add(append.events, row)
-                if live.hot_bytes >= SEGMENT_BYTES:
-                    self._full.append(append.request_id)
-            self._write_segments()
-        return verdicts
+            for append, live in zip(appends, owners, strict=True):
+                if live:
+                    live.add(append.events, row)
+                    if live.hot_bytes >= SEGMENT_BYTES:
+                        self._full.append(append.request_id)
+            if self._full:
+                self._write_segments()
+        return [live is not None for live in owners]
 
     def owns(self, request_id: str, claim_id: str) -> bool:
         """Tell whether the claim is in force: the fence of every write of a runner."""
@@ -151,9 +152,12 @@ class Log:
         self._writer.execute("DELETE FROM journal")
         self._kept_row = self._next_row
 
-    def _owned(self, append: Append) -> bool:
+    def _owner(self, append: Append) -> Live | None:
+        """Return the running request that an append may go to: its claim and number are right."""
         live = self.live.get(append.request_id)
-        return live is not None and live.claim_id == append.claim_id and live.next == append.first
+        if live is None or live.claim_id != append.claim_id or live.next != append.first:
+            return None
+        return live
 
     def _write_journal(self, appends: Iterable[Append]) -> int:
         entries = [(a.request_id, a.first, b"\n".join(a.events)) for a in appends if a.events]
