@@ -1,7 +1,6 @@
 """No route without an owner check or a public mark: told of every route there is, not of a list."""
 
 import json
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -48,32 +47,8 @@ IDS = {
 
 
 def routes() -> list[Any]:
-    """Return every route, whichever router it stands in, as FastAPI itself would match it."""
-    return list(flat(create_app(settings=Settings()).routes))
-
-
-def flat(found: Iterable[Any]) -> Iterator[Any]:
-    for route in found:
-        if hasattr(route, "effective_candidates"):
-            yield from flat(route.effective_candidates())
-        else:
-            yield route
-
-
-def path_of(route: Any) -> str:
-    """Return a route's whole path; FastAPI keeps that of a socket with the route itself."""
-    if route.path:
-        return str(route.path)
-    own = str(route.original_route.path)
-    return own if own.startswith(("/api", "/requests")) else f"/v1{own}"
-
-
-def is_call(route: Any) -> bool:
-    return isinstance(getattr(route, "original_route", route), APIRoute)
-
-
-def is_socket(route: Any) -> bool:
-    return isinstance(getattr(route, "original_route", route), APIWebSocketRoute)
+    """Return every route as FastAPI itself matches it."""
+    return list(create_app(settings=Settings()).routes)
 
 
 def asks_who(dependant: Dependant) -> bool:
@@ -85,11 +60,11 @@ def test_every_route_asks_who_is_calling_or_is_marked_public():
     found = routes()
     assert len(found) > 50
     for route in found:
-        if is_call(route):
+        if isinstance(route, APIRoute):
             asks = asks_who(route.dependant)
             assert asks != is_public(route.endpoint), f"{route.methods} {route.path}"
         else:
-            assert is_socket(route) or route.path in FRAMEWORK, route
+            assert isinstance(route, APIWebSocketRoute) or route.path in FRAMEWORK, route
 
 
 def test_what_is_public_is_this_and_no_more():
@@ -97,7 +72,7 @@ def test_what_is_public_is_this_and_no_more():
     found = {
         route.path
         for route in routes()
-        if is_call(route) and is_public(route.endpoint) and "." not in route.path
+        if isinstance(route, APIRoute) and is_public(route.endpoint) and "." not in route.path
     }
     assert found <= PUBLIC, found - PUBLIC
 
@@ -108,13 +83,13 @@ async def test_nobody_gets_anything_from_any_other_route_or_socket(tmp_path, mod
     tried = sockets = 0
     async with serving(tmp_path, auth=Auth(mode=mode)) as server:
         for route in routes():
-            path = path_of(route).format(**IDS)
-            if is_call(route) and not is_public(route.endpoint):
+            path = route.path.format(**IDS)
+            if isinstance(route, APIRoute) and not is_public(route.endpoint):
                 for method in route.methods or ():
                     response = await server.http.request(method, path)
                     assert response.status_code == 401, f"{method} {path}: {response.text}"
                     tried += 1
-            elif is_socket(route):
+            elif isinstance(route, APIWebSocketRoute):
                 assert await refusal_of(server, path) == 401, path
                 sockets += 1
     assert tried > 40

@@ -35,6 +35,12 @@ from perdure.routers.guard import Guard
 
 __all__ = ["include"]
 
+_PARTS = (
+    *(requests, streams, sockets, live, live_sse, chats, messages, feedback, webhooks, traces),
+    *(ai_sdk, *v1.PARTS, agents, admin, session, tokens, health, docs),
+)
+"""A call is compared with one route after the other: those that are asked most come first."""
+
 
 def include(app: FastAPI, *, with_ui: bool = True) -> None:
     """Register the guard, the problems and all routes on an app.
@@ -49,12 +55,8 @@ def include(app: FastAPI, *, with_ui: bool = True) -> None:
     app.add_middleware(Guard)
     problems.install(app)
     app.router.redirect_slashes = False
-    for module in (requests, streams, sockets, live, live_sse, chats, messages, feedback, webhooks):
-        app.include_router(module.router)
-    app.include_router(traces.router)
-    app.include_router(ai_sdk.router)
-    app.include_router(v1.router)
-    for module in (agents, admin, session, tokens, health, docs):
-        app.include_router(module.router)
-    app.include_router(ui.router() if with_ui and ui.is_built() else home.router)
+    page = ui.router() if with_ui and ui.is_built() else home.router
+    for router in (*(part.router for part in _PARTS), page):
+        # Not `include_router`: it looks for a route twice, in a copy that has no other use here.
+        app.router.routes.extend(router.routes)
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]

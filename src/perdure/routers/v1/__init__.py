@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from perdure.routers.v1 import conversations, models, responses, turns
 
-__all__ = ["router"]
+__all__ = ["PARTS"]
 
-router = APIRouter(prefix="/v1", tags=["openai"])
-for part in (responses, turns, conversations, models):
-    router.include_router(part.router)
+PARTS = (responses, turns, conversations, models)

@@ -29,7 +29,7 @@ from perdure.routers.v1.shapes import (
 )
 from perdure.routers.v1.shown import answer, list_of, message_items
 
-router = APIRouter(prefix="/conversations")
+router = APIRouter(prefix="/v1/conversations", tags=["openai"])
 
 ITEMS_MAX = 20
 

@@ -13,7 +13,7 @@ from perdure.routers.given import Running, Who
 from perdure.routers.v1.shapes import ModelList, ModelObject, refusals
 from perdure.routers.v1.shown import answer
 
-router = APIRouter()
+router = APIRouter(prefix="/v1", tags=["openai"])
 
 
 @router.get("/models", operation_id="listModels", response_model=ModelList)

@@ -31,7 +31,7 @@ from perdure.routers.v1.shapes import (
 from perdure.routers.v1.shown import answer, shown_response
 from perdure.tail import Drained
 
-router = APIRouter()
+router = APIRouter(prefix="/v1", tags=["openai"])
 
 INTEGER = re.compile(r"-1|[0-9]{1,15}", re.ASCII)
 

@@ -28,7 +28,7 @@ from perdure.routers.v1.creating import Kept, create, talk_of
 from perdure.routers.v1.following import discard
 from perdure.tail import Drained
 
-router = APIRouter()
+router = APIRouter(prefix="/v1", tags=["openai"])
 
 WAITING_MAX = 16
 """Turns that one connection may have waiting."""
