@@ -6,6 +6,7 @@ Times are unix seconds (float). Ids are opaque; their prefix tells the noun.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Literal
@@ -43,8 +44,12 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
 
 
 def new_id(noun: Literal["resp", "chat", "msg", "claim", "fb", "evt", "tok", "ses"]) -> str:
-    """Return a fresh random id, e.g. `resp_3f…` (prefix, underscore, 24 hex digits)."""
-    return f"{noun}_{secrets.token_hex(12)}"
+    """Return a fresh id: prefix, underscore, 12 hex digits of time (ms), 20 random ones.
+
+    What is made together lies together in every index by id, so that a commit writes fewer pages
+    and an old, large store need not be read for each insert. As in UUID version 7 (RFC 9562).
+    """
+    return f"{noun}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 class Failure(msgspec.Struct, frozen=True):

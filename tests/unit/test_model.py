@@ -1,5 +1,6 @@
 """The table of states, ids and titles."""
 
+import time
 from itertools import product
 
 import pytest
@@ -72,7 +73,14 @@ def test_a_log_starts_queued():
 def test_ids_tell_their_noun_and_never_repeat():
     ids = {new_id("resp") for _ in range(1_000)}
     assert len(ids) == 1_000
-    assert all(name.startswith("resp_") and len(name) == 29 for name in ids)
+    assert all(name.startswith("resp_") and len(name) == 37 for name in ids)
+
+
+def test_ids_grow_with_time():
+    """Guard: the time before the random digits; else an insert dirties a page of its own."""
+    first = new_id("resp")
+    time.sleep(0.002)  # why: what is compared is a clock of milliseconds
+    assert first < new_id("resp")
 
 
 @given(st.text(max_size=200))
