@@ -14,8 +14,8 @@ import msgspec
 from perdure.model import JSON
 
 PLAIN_BYTES, PACKED_BYTES = 32 * 1024, 8 * 1024
-FRESH_MAX = 32
-"""How many pieces of a growing text lie beside each other before they are joined."""
+FRESH_MAX, FRESH_CHARACTERS = 32, 1024
+"""How many pieces of a growing text lie beside each other before they are joined, and how long."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ class GrowingText:
     def write(self, text: str) -> None:
         """Add text without lone surrogates."""
         self._fresh.append(text)
-        if len(self._fresh) >= FRESH_MAX:
+        if len(self._fresh) >= FRESH_MAX or len(text) > FRESH_CHARACTERS:
             self._settle()
 
     def _settle(self) -> None:

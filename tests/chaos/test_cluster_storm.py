@@ -27,6 +27,9 @@ PEOPLE = 6
 STORM_S = 32.0
 SOAK_S = 660.0
 SETTLED_S = 90.0
+PATIENCE_S = 300.0
+"""How long a reader waits beyond the storm. Within it no end is sure: an answer may be cut off each
+time, and waits a minute before its ninth attempt."""
 KINDS = ("sse", "ws", "ws log", "poll", "long poll")
 
 
@@ -37,18 +40,20 @@ class Person:
         world: where they ask.
         name: theirs.
         rng: decides what they do.
+        seconds: how long they go on asking.
 
     """
 
-    def __init__(self, world: Cluster, name: str, rng: random.Random):
+    def __init__(self, world: Cluster, name: str, rng: random.Random, seconds: float):
         self._world = world
+        self._seconds = seconds
         self._name = name
         self._rng = rng
         self.stopped: dict[str, JSON] = {}
         """What was said to each of their stops, by request."""
 
-    async def live(self, seconds: float) -> None:
-        deadline, number = time.monotonic() + seconds, 0
+    async def live(self) -> None:
+        deadline, number = time.monotonic() + self._seconds, 0
         while time.monotonic() < deadline:
             number += 1
             await self._ask(f"{self._name} {number}")
@@ -84,14 +89,15 @@ class Person:
     def _look(self, request_id: str) -> None:
         """Follow the answer to its end, or leave for good in the middle of it."""
         kind, world = self._rng.choice(KINDS), self._world
+        within_s = self._seconds + PATIENCE_S
         fickle = self._rng.random() < 0.5
         if self._rng.random() < 0.25:
             reader = world.reader(kind, request_id, fickle=fickle)
             reader.url = world.address
-            follower = asyncio.create_task(reader.follow(within_s=600))
+            follower = asyncio.create_task(reader.follow(within_s=within_s))
             asyncio.get_running_loop().call_later(self._rng.uniform(0, 3), follower.cancel)
         else:
-            reader = world.follow(kind, request_id, fickle=fickle, within_s=300)
+            reader = world.follow(kind, request_id, fickle=fickle, within_s=within_s)
             reader.url = world.address
 
     async def _stop(self, request_id: str) -> None:
@@ -113,9 +119,9 @@ def wire_losses():
 async def storm(world: Cluster, rng: random.Random, seconds: float) -> dict[str, JSON]:
     """Let people live and a nemesis reign; return what the stops were told, all being mended."""
     nemesis = Nemesis(world, random.Random(rng.random()))
-    people = [Person(world, f"p{n}", random.Random(rng.random())) for n in range(PEOPLE)]
+    people = [Person(world, f"p{n}", random.Random(rng.random()), seconds) for n in range(PEOPLE)]
     try:
-        lives = [person.live(seconds) for person in people]
+        lives = [person.live() for person in people]
         await asyncio.gather(nemesis.reign(seconds), *lives)
     finally:
         print(nemesis.story())  # noqa: T201 pytest shows it beside a failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,9 +61,12 @@ class Reader:
 
     def _stuck(self, within_s: float) -> str:
         record = self.record
+        silent_s = time.monotonic() - record.shown[-1].at if record.shown else within_s
+        attempts = sum(b'"response.in_progress"' in shown.data for shown in record.shown)
         return (
             f"{record.name} was not told the end of {record.request_id} in {within_s} s;"
-            f" cursor {record.cursor}, last windows {record.windows[-5:]}"
+            f" cursor {record.cursor}, {attempts} attempts, nothing for {silent_s:.1f} s,"
+            f" last windows {record.windows[-5:]}"
         )
 
     async def window(self) -> None:
