@@ -103,6 +103,14 @@ async def test_a_proxy_shows_the_page_at_its_path_and_may_take_it_away(tmp_path,
         assert (await server.http.get(f"{asked}/docs")).text.count('href="openapi.json"') == 1
 
 
+async def test_the_path_without_its_slash_leads_to_the_page(tmp_path):
+    """Guard: the redirect; a proxy that passes `/chat` on as it came would get a 404."""
+    async with serving(tmp_path, root_path="/chat") as server:
+        asked = await server.http.get("/chat", follow_redirects=False)
+        assert (asked.status_code, asked.headers["location"]) == (307, "/chat/")
+        assert "<title>" in (await server.http.get("/chat", follow_redirects=True)).text
+
+
 async def test_pictures_of_other_servers_are_let_in_only_where_the_operator_says_so(tmp_path):
     """The guard: the policy; with the setting off, no choice in the page could load one."""
     for allowed in (False, True):

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from perdure.core import Core
@@ -25,6 +26,7 @@ from perdure.logs import CALL, REQUEST
 from perdure.routers import cookies, dialects, heads, problems, turnstile
 from perdure.routers.arriving import arriving, too_large
 from perdure.routers.cookies import hostname
+from perdure.routers.given import placed
 from perdure.settings import Auth, Settings
 from perdure.traceparent import CALLER, valid
 
@@ -104,11 +106,7 @@ class Guard:
             await send(message)
 
         try:
-            answer = (
-                self.app
-                if refusal is None
-                else problems.response(refusal, path=dialects.place_of(HTTPConnection(scope)))
-            )
+            answer = self._answer(refusal, scope)
             await answer(scope, receive, adorned)
         except ClientDisconnect:
             log.debug("%s %s: left in mid-question", scope["method"], scope["path"])
@@ -120,6 +118,13 @@ class Guard:
                 )
         finally:
             turnstile.leave(scope)
+
+    def _answer(self, refusal: PerdureError | None, scope: Scope) -> ASGIApp:
+        if refusal is not None:
+            return problems.response(refusal, path=dialects.place_of(HTTPConnection(scope)))
+        if scope["path"] == scope["root_path"]:  # "/chat", of which the page is "/chat/"
+            return RedirectResponse(placed(HTTPConnection(scope), "/"))
+        return self.app
 
 
 async def _unopened(core: Core) -> PerdureError | None:
