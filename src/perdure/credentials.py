@@ -22,8 +22,9 @@ Scope = Literal["read", "write", "admin"]
 
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 IDS: dict[Kind, Literal["tok", "ses"]] = {"token": "tok", "session": "ses"}
-SHAPE = re.compile(r"perdure_((?:tok|ses)_[0-9a-f]{24})_[A-Za-z0-9_-]{43}")
-"""A bearer's secret: easy to find for scanners that look for leaked ones."""
+SHAPE = re.compile(r"perdure_((?:tok|ses)_[0-9a-f]{24,32})_[A-Za-z0-9_-]{43}")
+"""A bearer's secret: easy to find for scanners that look for leaked ones. Ids of 24 digits are
+those from before they grew with time."""
 SECRET_BYTES = 32
 
 

@@ -29,25 +29,24 @@ from tests.contract.test_store_life import live_many_lives
 class NoFence(Log):
     """Takes what anybody appends, whoever holds the claim."""
 
-    def _owned(self, append: Append) -> bool:
+    def _owner(self, append: Append) -> Live | None:
         live = self.live.get(append.request_id)
-        return live is not None and live.next == append.first
+        return live if live is not None and live.next == append.first else None
 
 
 class NoNumbers(Log):
     """Takes what the owner appends, whatever number it has."""
 
-    def _owned(self, append: Append) -> bool:
-        return self.owns(append.request_id, append.claim_id)
+    def _owner(self, append: Append) -> Live | None:
+        owned = self.owns(append.request_id, append.claim_id)
+        return self.live[append.request_id] if owned else None
 
 
 class Revived(Log):
     """Takes what anybody appends after the end."""
 
-    def _owned(self, append: Append) -> bool:
-        if append.request_id not in self.live:
-            self.live[append.request_id] = Live(append.claim_id, append.first)
-        return True
+    def _owner(self, append: Append) -> Live:
+        return self.live.setdefault(append.request_id, Live(append.claim_id, append.first))
 
 
 class NoKeys(AcceptWork):

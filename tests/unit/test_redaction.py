@@ -6,12 +6,24 @@ import logging
 import pytest
 
 from perdure.cli import checking
+from perdure.credentials import id_in, new_secret
 from perdure.handlers import failures
 from perdure.logs import JsonLines, TextLines
+from perdure.model import new_id
 from perdure.redaction import redacted
 from perdure.settings import Settings, Webhooks
 
-TOKEN = "perdure_tok_0123456789abcdef01234567_" + "Q2x-9" * 8 + "abc"
+TOKEN = "perdure_tok_0123456789abcdef0123456789abcdef_" + "Q2x-9" * 8 + "abc"
+
+
+def test_what_is_made_as_a_secret_is_known_as_one():
+    """Guard: the shapes in `redaction` and in `credentials`, which know how long an id is."""
+    for noun in ("tok", "ses"):
+        credential_id = new_id(noun)
+        secret = new_secret(credential_id)
+        assert redacted(f"{secret} came") == "… came"
+        assert id_in(secret) == credential_id
+    assert id_in("perdure_tok_0123456789abcdef01234567_" + "A" * 43)  # from before ids had a time
 
 
 @pytest.mark.parametrize(
@@ -27,6 +39,7 @@ TOKEN = "perdure_tok_0123456789abcdef01234567_" + "Q2x-9" * 8 + "abc"
         "whsec_MfKQ9r8GKYqrTwjU",
         "/auth/callback?code=Zx81_dQe-2LfW0aa1b&state=xyzxyzxyzxyzxyzxyz",
         "client_secret=hunter2&grant_type=code",
+        "perdure_ses_0123456789abcdef01234567_" + "Q2x-9" * 8 + "abc",  # with an older id
     ],
 )
 def test_a_secret_is_not_shown(text):

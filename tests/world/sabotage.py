@@ -52,10 +52,8 @@ class LateDatabase(Database):
 class OpenLog(Log):
     """Takes whatever anybody appends, under any claim and after any end."""
 
-    def _owned(self, append: Append) -> bool:
-        if append.request_id not in self.live:
-            self.live[append.request_id] = Live(append.claim_id, append.first)
-        return True
+    def _owner(self, append: Append) -> Live:
+        return self.live.setdefault(append.request_id, Live(append.claim_id, append.first))
 
     def owns(self, request_id: str, claim_id: str) -> bool:
         return True
