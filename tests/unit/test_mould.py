@@ -139,3 +139,18 @@ def test_what_waits_for_room_is_told_first() -> None:
     assert not answer.read(put, b": two at once\n\n" + b + c)
     assert answer.read(put, d)
     assert texts == ["a", "b", "c", "d"]
+
+
+def test_many_chunks_in_one_read_stop_where_there_is_no_more_room() -> None:
+    """Guard: `TOGETHER_MAX`; else a flood is told whole, however little of it is allowed."""
+    answer, texts = Answer(), list[str]()
+
+    def put(delta: Delta) -> bool:
+        assert isinstance(delta, Text)
+        texts.append(delta.text)
+        return len(texts) < 5
+
+    chunk = sse(said("so much " * 10))
+    answer.read(put, chunk)
+    assert not answer.read(put, chunk * 100)
+    assert len("".join(texts)) == 5 * 80

@@ -12,6 +12,8 @@ import msgspec
 
 LINES = 2
 PROBE = "probe"
+TOGETHER_MAX = 8 * 1024
+"""Bytes of several chunks that are told as one; of more, each is asked whether there is room."""
 
 _decode_text = msgspec.json.Decoder(str).decode
 
@@ -44,6 +46,8 @@ class Mould(msgspec.Struct, frozen=True, gc=False):
             return ""
         literal = data[len(head) : -len(tail)]
         if self.seam in literal:
+            if len(literal) > TOGETHER_MAX:
+                return ""
             literal = literal.replace(self.seam, b"")
         try:
             return _decode_text(literal)
