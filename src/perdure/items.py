@@ -14,8 +14,6 @@ import msgspec
 from perdure.model import JSON
 
 PLAIN_BYTES, PACKED_BYTES = 32 * 1024, 8 * 1024
-FRESH_MAX, FRESH_CHARACTERS = 32, 1024
-"""How many pieces of a growing text lie beside each other before they are joined, and how long."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -83,29 +81,22 @@ class GrowingText:
     Every running answer has one: a long one must not cost its length, a short one no compression.
     """
 
-    __slots__ = ("_end", "_fresh", "_packed")
+    __slots__ = ("_end", "_packed")
 
     def __init__(self, text: str = "") -> None:
         self._packed: list[bytes] = []
         self._end = bytearray()
-        self._fresh = [text]
+        self.write(text)
 
     def write(self, text: str) -> None:
         """Add text without lone surrogates."""
-        self._fresh.append(text)
-        if len(self._fresh) >= FRESH_MAX or len(text) > FRESH_CHARACTERS:
-            self._settle()
-
-    def _settle(self) -> None:
-        self._end += "".join(self._fresh).encode()
-        self._fresh.clear()
+        self._end += text.encode()
         while len(self._end) >= PLAIN_BYTES:
             self._packed.append(zlib.compress(self._end[:PACKED_BYTES], 1))
             del self._end[:PACKED_BYTES]
 
     def getvalue(self) -> str:
         """Return the whole text."""
-        self._settle()
         return (b"".join(map(zlib.decompress, self._packed)) + self._end).decode()
 
 
