@@ -101,6 +101,7 @@ def test_a_new_mould_is_taken_when_the_old_one_has_served() -> None:
     "chunk",
     [
         said("fake"),  # the model is called so, too, and before it
+        said("probe", model="probe"),
         said("so", usage={"prompt_tokens": 3}),
         said(""),
         {**said("so"), "choices": [*said("so")["choices"], *said("so")["choices"]]},

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import msgspec
 
 LINES = 2
-PROBE = "probe"
 TOGETHER_MAX = 8 * 1024
 """Bytes of several chunks that are told as one; of more, each is asked whether there is room."""
 
@@ -35,7 +34,8 @@ class Mould(msgspec.Struct, frozen=True, gc=False):
         if data[:6] != b"data: " or data[-2:] != b"\n\n" or data.count(b"\n") != LINES:
             return None
         head, literal, tail = data.partition(msgspec.json.encode(text))
-        if not literal or says(head[6:] + msgspec.json.encode(PROBE) + tail) != PROBE:
+        probe = f"{text}?"
+        if not literal or says(head[6:] + msgspec.json.encode(probe) + tail) != probe:
             return None
         return cls(head, tail, b'"%b%b"' % (tail, head))
 
