@@ -8,6 +8,10 @@ NPM     = $(PYTHON) scripts/web.py
 # Where a bare PATH has no place for `useradd`, which PostgreSQL's wheel calls when run as root.
 export PATH := $(PATH):/usr/sbin:/sbin
 
+# Container images of Python often set it: each start would compile everything anew, which takes as
+# long as the start itself.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Passed on: make run HOST=0.0.0.0 PORT=9000 ARGS="--upstream URL --model NAME"; make test ARGS="-k tail"
 HOST ?=
 PORT ?=

@@ -90,11 +90,16 @@ def prepare_environment(name: str, requirements: str) -> None:
 
 
 def install_perdure() -> None:
-    """Install this tree into `.venv`, editable and without its dependencies, which are there."""
+    """Install this tree into `.venv`, editable and without its dependencies, which are there.
+
+    It is imported once: then the bytecode of what it uses lies on the disk, also for those whose
+    environment forbids Python to write any, as images of Python do.
+    """
     with stamped(VENV, "perdure", digest("../pyproject.toml")) as missing:
         if missing:
             say("installing perdure into .venv (editable)")
             run(*uv_pip(VENV), "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+            run(str(VENV / "bin" / "python"), "-c", "import perdure.app")
 
 
 def prepare_web() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from contextlib import closing
 
 import apsw
 import pytest
@@ -71,9 +72,13 @@ def text_of(events):
 async def test_a_copied_file_of_a_running_server_is_not_what_a_backup_is(tmp_path, rng):
     """The control: `cp` of the file alone misses what lies beside it, and the judge says so."""
     async with World(tmp_path / "world", rng) as world:
-        shown = await load(world, 4)
-        torn = tmp_path / "torn.db"
-        shutil.copyfile(world.server.data / "perdure.db", torn)
+        file = world.server.data / "perdure.db"
+        with closing(apsw.Connection(str(file))) as someone:
+            # As long as somebody looks at the state before it, nothing is copied into the file.
+            someone.execute("BEGIN").execute("SELECT count(*) FROM request").fetchall()
+            shown = await load(world, 4)
+            torn = tmp_path / "torn.db"
+            shutil.copyfile(file, torn)
         try:
             contents = backup.judge(torn)
         except (Unavailable, apsw.Error):

@@ -67,6 +67,7 @@ class LateWinner(PostgresStore):
     """Tells a worker that its end counts although a cancel came first."""
 
     async def finish(self, last, closing):
+        await self.cancel(last.request_id)  # it came first, in every round
         await super().finish(last, closing)
         return True
 

@@ -9,7 +9,7 @@ from typing import Any
 from playwright.async_api import expect
 
 from tests.e2e.person import Person
-from tests.e2e.tab import Tab
+from tests.e2e.tab import ASKING, Tab
 
 THEMES = ["light", "dark"]
 PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
@@ -175,7 +175,7 @@ async def stopped(alice: Person, tab: Tab) -> None:
 
 async def unsent(alice: Person, tab: Tab) -> None:
     tab.excuse("status of 400")
-    await tab.page.route("**/api/invoke_endpoint", lambda route: route.fulfill(status=400))
+    await tab.page.route(ASKING, lambda route: route.fulfill(status=400))
     await tab.opens()
     await tab.writes("This cannot be sent")
     await tab.composer.press("Enter")

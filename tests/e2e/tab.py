@@ -11,6 +11,8 @@ from tests.world.waiting import eventually
 
 PATIENCE_MS = 20_000
 CHAT = re.compile(r"/c/([\w-]+)$")
+ASKING = "**/api/invoke_endpoint"
+"""Where the page sends a question to."""
 
 NETWORK = re.compile(r"net::ERR_|WebSocket connection to|WebSocket is closed")
 """What the browser itself says of a network or a server that is away."""

@@ -30,10 +30,11 @@ async def test_a_failed_answer_says_why_and_retry_answers(alice):
 
 async def test_a_failure_out_of_sight_needs_attention_in_the_list(alice):
     """Guard: the row's one slot tells failed from new."""
-    alice.agree("fails", chunks=20, rate=20, error_at=15)
+    alice.agree("fails", chunks=20, gate_at=10, gate="away", error_at=15)
     tab = await (await alice.tab()).opens()
     a = await tab.asks("fails")
     await tab.begins_a_new_chat()
+    alice.world.upstream.open("away")
     await tab.sees_row(a, "attention")
     await tab.sees_words("could not be answered", within=tab.notices)
     await tab.goes_to(a)

@@ -8,13 +8,11 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.person import words
-from tests.e2e.tab import NETWORK
+from tests.e2e.tab import ASKING, NETWORK
 from tests.e2e.worlds import FRAGILE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 WORLD = FRAGILE
-
-ASKING = "**/api/invoke_endpoint"
 
 
 async def questions_in(world):

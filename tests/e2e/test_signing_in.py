@@ -9,9 +9,9 @@ import sys
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
-from tests.e2e.tab import Tab
+from tests.e2e.tab import ASKING, Tab
 from tests.e2e.test_axe import violations_in_both_themes
 from tests.provider import oidc, provider
 from tests.world.server import ROOT, Server, environment, free_port
@@ -81,10 +81,16 @@ async def test_one_logs_in_asks_and_finds_the_prompt_again_after_the_session_end
     await expect(page.locator("article").last).to_contain_text("lease", timeout=20_000)
     await composer.fill(PROMPT)
 
-    # Somebody ends all sessions, here by taking the cookie's right away at the server.
+    # Somebody ends all sessions while a question is on its way (earlier, the page might say so
+    # before Enter is pressed), here by taking the cookie's right away at the server.
     cookies = {one["name"]: one["value"] for one in await page.context.cookies(company.url)}
-    async with httpx.AsyncClient(base_url=company.url, cookies=cookies, trust_env=False) as thief:
-        assert (await thief.delete("/api/session")).status_code == 200
+
+    async def ended(asking: Route) -> None:
+        async with httpx.AsyncClient(base_url=company.url, cookies=cookies, trust_env=False) as by:
+            assert (await by.delete("/api/session")).status_code == 200
+        await asking.continue_()
+
+    await page.route(ASKING, ended, times=1)
     await composer.press("Enter")
     dialog = page.get_by_role("dialog", name="Your session has ended")
     await dialog.wait_for()
