@@ -195,6 +195,7 @@ async def test_readers_go_on_when_the_process_behind_their_stream_is_killed(worl
 
 async def test_questions_are_answered_while_one_process_is_away(world):
     """Guard: `proxy_next_upstream` and `max_fails`; POSTs that were never sent may go elsewhere."""
+    await asyncio.sleep(2.5)  # why: for 2 s nginx passes over the other one, if a test killed it
     await world.servers[1].kill9()
     await world.nginx.forgets(world.servers[1].port)
     try:
