@@ -43,11 +43,6 @@ class Lab:
         """How long a run is measured."""
         return 1.5 if self.quick else 3.0
 
-    @property
-    def warmup_s(self) -> float:
-        """How long a run goes on before that, its ramp included."""
-        return 1.3 if self.quick else 1.8
-
     def baseline(self, letter: str) -> contextlib.AbstractContextManager[Server]:
         """Run a baseline."""
         return servers.baseline(letter, self.upstream)

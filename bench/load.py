@@ -10,8 +10,10 @@ import msgspec
 from bench.build import Programs
 
 SLACK_S = 15.0
-
-
+STARTED_PER_S = 100
+"""How fast a steady load is begun: what starts cost is a figure of its own, F6."""
+SETTLED_S = 1.5
+"""From the last start of a steady load to the begin of its window."""
 KEPT_UP = 0.97
 """A server kept up when this share of what was offered came through in the window."""
 
@@ -122,6 +124,13 @@ class Load:
         if self.stop_after_window:
             flags.append("--stop-after-window")
         return flags + self.more
+
+
+def steady(streams: int, window_s: float, viewers: int = 1) -> Load:
+    """Return N answers at once as they go on when all have begun and nothing of that is left."""
+    ramp_s = streams / STARTED_PER_S
+    before_s = ramp_s + SETTLED_S
+    return Load(streams, viewers=viewers, ramp_s=ramp_s, warmup_s=before_s, window_s=window_s)
 
 
 class Running:

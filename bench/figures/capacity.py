@@ -3,14 +3,11 @@
 from collections.abc import Iterable
 
 from bench.lab import Lab
-from bench.load import Load, Result
+from bench.load import Result, steady
 from bench.outcome import Outcome, median
 from bench.servers import Server
 
 LATE_MS = 300.0
-STARTED_PER_S = 450
-SETTLED_S = 1.2
-"""From the last start to the begin of the window."""
 
 STEPS = {
     "B": (40, 60, 80, 110, 140, 170, 210, 250, 300),
@@ -90,7 +87,7 @@ def capacity(lab: Lab) -> list[Outcome]:
 
 def _plain(lab: Lab, streams: int) -> Result:
     with lab.baseline("A") as server:
-        return lab.load(f"{streams} answers", server, _heavy(lab, streams))
+        return lab.load(f"{streams} answers", server, steady(streams, lab.window_s))
 
 
 def _steps(lab: Lab, name: str) -> tuple[int, ...]:
@@ -109,7 +106,7 @@ def _climb(lab: Lab, server: Server, steps: Iterable[int]) -> Result:
     """
     best: Result | None = None
     for streams in steps:
-        load = _heavy(lab, streams)
+        load = steady(streams, lab.window_s)
         result = lab.load(f"{streams} answers", server, load)
         if not _carried(result) and not lab.quick:
             result = lab.load(f"{streams} answers", server, load)
@@ -126,7 +123,7 @@ def _product_runs(lab: Lab) -> dict[int, list[Result]]:
         with lab.product() as server:
             lab.memo["throughput"] = {
                 streams: [
-                    lab.load(f"{streams} answers", server, _heavy(lab, streams))
+                    lab.load(f"{streams} answers", server, steady(streams, lab.window_s))
                     for _ in range(lab.rounds)
                 ]
                 for streams in GOALS
@@ -145,8 +142,3 @@ def _product_climb(lab: Lab, server: Server, runs: dict[int, list[Result]]) -> R
     if more and _carried(runs[905][-1]):
         carried.append(_climb(lab, server, more))
     return max(carried, key=lambda result: result.chunks_per_s)
-
-
-def _heavy(lab: Lab, streams: int) -> Load:
-    ramp_s = streams / STARTED_PER_S
-    return Load(streams, ramp_s=ramp_s, warmup_s=ramp_s + SETTLED_S, window_s=lab.window_s)

@@ -1,7 +1,7 @@
 """F1 and F3: what a chunk costs, and how late it comes, beside the practical limit (baseline A)."""
 
 from bench.lab import Lab
-from bench.load import Load, Result
+from bench.load import Result, steady
 from bench.outcome import Outcome, median
 from bench.servers import Server
 
@@ -80,5 +80,5 @@ def _pairs(lab: Lab) -> dict[int, list[Pair]]:
 
 
 def _pair(lab: Lab, plain: Server, ours: Server, streams: int) -> Pair:
-    load = Load(streams, ramp_s=0.8, warmup_s=lab.warmup_s, window_s=lab.window_s)
+    load = steady(streams, lab.window_s)
     return lab.load(f"{streams} answers", plain, load), lab.load(f"{streams} answers", ours, load)

@@ -3,7 +3,7 @@
 import time
 
 from bench.lab import Lab
-from bench.load import Load, Result
+from bench.load import Load, Result, steady
 from bench.outcome import Outcome
 from bench.servers import Server
 
@@ -19,7 +19,7 @@ IDLE_READERS = 1000
 IDLE_SOCKETS = 5000
 IDLE_RAMP_S = 12.0
 """Opening a stream costs a millisecond or two: all shall be open, and idle, when it is measured."""
-ACTIVE = Load(100, ramp_s=0.8, warmup_s=1.2, window_s=1.5)
+ACTIVE = steady(100, 1.5)
 UNAFFECTED_RATIO = 2.0
 UNAFFECTED_FLOOR_MS = 5.0
 

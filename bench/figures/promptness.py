@@ -3,7 +3,7 @@
 import time
 
 from bench.lab import Lab
-from bench.load import Load, Result
+from bench.load import Load, Result, steady
 from bench.outcome import Outcome, percentile
 from bench.servers import Server
 
@@ -13,6 +13,8 @@ QUICK_ASKED = Load(60, ramp_s=2.4, warmup_s=0.0, window_s=3.0, chunks=75, reatta
 HEAVY = 505
 CANCELLED = Load(100, ramp_s=5.0, warmup_s=0.0, window_s=5.5, chunks=250, cancel_at=15)
 QUICK_CANCELLED = Load(50, ramp_s=2.0, warmup_s=0.0, window_s=2.5, chunks=250, cancel_at=15)
+REST_S = 1.5
+"""How long the steady load goes on when the other one has ended."""
 NS_PER_MS = 1e6
 
 
@@ -59,16 +61,14 @@ def _cancel_line(where: str, goal_ms: float, values_ms: list[float], result: Res
     return Outcome("F12", what, "ms", goal_ms, p99, noise=result.noise, note=note, sound=sound)
 
 
-def _beside(lab: Lab, server: Server, steady: int, load: Load, name: str) -> Result:
+def _beside(lab: Lab, server: Server, streams: int, load: Load, name: str) -> Result:
     """Run a load in the middle of a steady one."""
-    before_s, rest_s = lab.warmup_s + 0.5, 1.5
-    span_s = load.window_s + rest_s
-    background = Load(steady, ramp_s=1.2, warmup_s=before_s, window_s=span_s)
+    background = steady(streams, load.window_s + REST_S)
     with lab.start(server, background) as steadily:
-        time.sleep(before_s)
+        time.sleep(background.warmup_s)
         with lab.start(server, load) as running:
-            result = lab.record(f"{name} beside {steady} answers", server, running)
-        lab.record(f"{steady} answers beside {name}", server, steadily)
+            result = lab.record(f"{name} beside {streams} answers", server, running)
+        lab.record(f"{streams} answers beside {name}", server, steadily)
     lab.upstream.settle()
     return result
 

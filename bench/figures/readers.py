@@ -3,7 +3,7 @@
 import time
 
 from bench.lab import Lab
-from bench.load import Load, Result
+from bench.load import Load, Result, steady
 from bench.outcome import Outcome, median
 from bench.servers import Server
 
@@ -60,7 +60,7 @@ def wait_until_done(server: Server, request_id: str) -> None:
 
 
 def _with_viewers(lab: Lab, server: Server, viewers: int) -> Result:
-    load = Load(ANSWERS, viewers=viewers, ramp_s=0.6, warmup_s=1.0, window_s=lab.window_s)
+    load = steady(ANSWERS, lab.window_s, viewers)
     return lab.load(f"{ANSWERS} answers, {viewers} readers each", server, load)
 
 
