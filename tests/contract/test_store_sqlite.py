@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import subprocess
 import sys
 import time
@@ -188,9 +189,10 @@ async def test_a_copy_within_a_transaction_holds_nothing_of_it(sqlite, tmp_path)
     pen = await begin(sqlite)
     await sqlite.append([pen.say("before")])
     before = await whole(sqlite, pen.id)
+    alone = asyncio.ensure_future(sqlite.db.write(lambda: None))  # the first of a turn
     finish = asyncio.ensure_future(sqlite.finish(*pen.end()))
     copied = asyncio.ensure_future(sqlite.db.write(lambda: copy_all(sqlite.db.path, tmp_path)))
-    await asyncio.gather(finish, copied)
+    await asyncio.gather(alone, finish, copied)
     async with opened(tmp_path / "copy" / "perdure.db") as copy:
         assert await whole(copy, pen.id) == before
         assert (await copy.request(pen.id)).status is Status.STREAMING
@@ -347,6 +349,27 @@ async def test_a_full_disk_refuses_and_then_goes_on(sqlite):
     await sound(sqlite, pen.id)
 
 
+async def test_a_lone_write_waits_for_no_turn_of_the_loop_and_many_share_a_commit(sqlite):
+    """Guards: `write` commits the first of a turn at once; `_end_turn` commits the others."""
+    turns: list[int] = []
+    asyncio.get_running_loop().call_soon(turns.append, 1)
+    await sqlite.db.write(lambda: None)
+    assert turns == []
+    await asyncio.sleep(0)
+    commits: list[int] = []
+
+    def hook() -> bool:
+        commits.append(1)
+        return False
+
+    sqlite.db.writer.set_commit_hook(hook)
+    step = "INSERT INTO unindexed VALUES (?)"
+    await asyncio.gather(
+        *(sqlite.db.write(functools.partial(sqlite.db.all, step, -n)) for n in range(1, 20))
+    )
+    assert len(commits) == 2
+
+
 async def test_one_broken_piece_of_work_harms_nobody_in_its_commit(sqlite):
     """Guard: a savepoint for each piece, in the file and in memory."""
     pen, other = await begin(sqlite), await begin(sqlite)
@@ -355,10 +378,11 @@ async def test_one_broken_piece_of_work_harms_nobody_in_its_commit(sqlite):
         sqlite._end(pen.id, Status.CANCELLED)
         raise ZeroDivisionError
 
+    alone = sqlite.db.write(lambda: None)  # the first of a turn; the others share a commit
     good, bad = sqlite.finish(*other.end()), sqlite.db.write(broken)
-    done = await asyncio.gather(good, bad, return_exceptions=True)
-    assert done[0] is True
-    assert isinstance(done[1], ZeroDivisionError)
+    done = await asyncio.gather(alone, good, bad, return_exceptions=True)
+    assert done[1] is True
+    assert isinstance(done[2], ZeroDivisionError)
     memory_is_the_file(sqlite)
     await complete(sqlite, pen)
     for request_id in (pen.id, other.id):

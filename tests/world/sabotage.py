@@ -34,7 +34,6 @@ class LateDatabase(Database):
         self.writer.execute("BEGIN IMMEDIATE")
 
     def flush(self) -> None:
-        self._scheduled = False
         batch, self._pending = self._pending, []
         for work, future in batch:
             result, problem = self._attempt(work)

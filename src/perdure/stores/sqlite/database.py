@@ -1,8 +1,9 @@
 """One SQLite file: its lock, its connections, and group commit of everything that is written.
 
-One process owns the file (a lock beside it says so), one connection writes. What is submitted in
-one turn of the event loop is committed together, in that loop's thread: with the disk's sync the
-dearest part of a commit, sharing it is cheaper than handing it to a thread (docs/adr/0002).
+One process owns the file (a lock beside it says so), one connection writes. The first write of a
+turn of the event loop is committed at once, what else comes in that turn is committed together, in
+that loop's thread: with the disk's sync the dearest part of a commit, sharing it is cheaper than
+handing it to a thread (docs/adr/0002).
 Checkpoints run in a thread of their own on a second connection, off the path of the answers.
 """
 
@@ -92,7 +93,7 @@ class Database:
         self._unlock()
 
     async def write(self, work: Work[T]) -> T:
-        """Run `work` in the next shared transaction; return its result once that is committed.
+        """Run `work` in a transaction, at once or shared; return its result once it is committed.
 
         `work` runs alone in a savepoint: what it raises undoes only its own changes, also those of
         memory. It must refuse (raise a `PerdureError`) before it changes memory.
@@ -101,7 +102,8 @@ class Database:
         self._pending.append((work, future))
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self.flush)
+            asyncio.get_running_loop().call_soon(self._end_turn)
+            self.flush()
         return await future
 
     def write_now(self, work: Work[T]) -> T:
@@ -129,7 +131,6 @@ class Database:
 
     def flush(self) -> None:
         """Commit all pending work in one transaction and tell each submitter the outcome."""
-        self._scheduled = False
         batch, self._pending = self._pending, []
         if not batch:
             return
@@ -148,6 +149,11 @@ class Database:
                 future.set_result(result)
             else:
                 future.set_exception(problem)
+
+    def _end_turn(self) -> None:
+        """Commit what came after the first write of a turn, together."""
+        self._scheduled = False
+        self.flush()
 
     def _attempt_alone(self, work: Work[Any]) -> tuple[Any, Exception | None]:
         """Run the only piece of work of a transaction: when it fails, all of it is undone."""
