@@ -87,6 +87,7 @@ async def test_a_retry_that_reaches_another_server_is_joined_as_well(tmp_path, k
         else:
             call.cancel()
             await asyncio.wait([call])
+            assert call.cancelled(), f"it was answered before: {call.result().text}"
             await eventually(lambda: noted(first, body), within_s=10, what="it was noted")
         first.steered.say("at last")
         first.steered.end()
