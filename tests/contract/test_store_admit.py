@@ -257,11 +257,11 @@ async def test_what_a_dead_process_admitted_waits_for_admission_again(store):
 async def test_each_further_delivery_waits_twice_as_long(store):
     """Guard: the doubling; a slow worker is not flooded with copies."""
     request = await ask(store)
-    await store.admit(RUN)
     wait_s = 0.05
     times: list[float] = []
     loop = asyncio.get_running_loop()
     began = loop.time()
+    await store.admit(RUN)
     while len(times) < 4:
         asked = loop.time()
         if await store.undelivered(wait_s) == [request.id]:
