@@ -24,7 +24,7 @@ were full: it saved a minute and cost second trials."""
 PASSED, FAILED, NO_TESTS = 0, 1, 5
 """Pytest's exit codes."""
 
-SECOND_TRIALS_MAX = 12
+SECOND_TRIALS_MAX = 5
 
 
 def main(arguments: list[str]) -> int:
