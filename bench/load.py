@@ -75,6 +75,11 @@ class Result(msgspec.Struct, frozen=True):
         """Whether the server delivered what was offered, without loss."""
         return self.good and self.chunks_per_s >= KEPT_UP * self.offered
 
+    @property
+    def carried_per_s(self) -> float:
+        """Chunks per second, without what was made up for that had come before the window."""
+        return min(self.chunks_per_s, self.offered)
+
 
 @dataclass(frozen=True)
 class Load:

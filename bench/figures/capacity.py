@@ -73,13 +73,13 @@ def capacity(lab: Lab) -> list[Outcome]:
                 f"capacity, ratio to {name}",
                 "x",
                 goal,
-                [ours.chunks_per_s / theirs.chunks_per_s],
+                [ours.carried_per_s / theirs.carried_per_s],
                 sense="at least",
-                baseline=f"{letter} {theirs.chunks_per_s:,.0f}/s",
-                ratio=ours.chunks_per_s / theirs.chunks_per_s,
+                baseline=f"{letter} {theirs.carried_per_s:,.0f}/s",
+                ratio=ours.carried_per_s / theirs.carried_per_s,
                 noise=max(ours.noise, theirs.noise),
                 sound=_carried(ours) and _carried(theirs),
-                note=f"{ours.chunks_per_s:,.0f}/s",
+                note=f"{ours.carried_per_s:,.0f}/s",
             )
         )
     return lines
@@ -141,4 +141,4 @@ def _product_climb(lab: Lab, server: Server, runs: dict[int, list[Result]]) -> R
     more = _steps(lab, "product")
     if more and _carried(runs[905][-1]):
         carried.append(_climb(lab, server, more))
-    return max(carried, key=lambda result: result.chunks_per_s)
+    return max(carried, key=lambda result: result.carried_per_s)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import msgspec
 import pytest
 
 from bench import servers
@@ -38,6 +39,8 @@ def test_without_a_server_between_them_nothing_is_lost(lab):
     assert 200 < result.chunks_per_s < 2000
     assert 0 <= result.latency.p50_ms < 100
     assert result.sut_us_per_chunk > 0
+    late = msgspec.structs.replace(result, chunks_per_s=1010.0, offered=1000.0)
+    assert late.carried_per_s == 1000.0, "a backlog that is made up for is not carried"
 
 
 def test_a_chunk_left_out_is_noticed(lab):
