@@ -7,10 +7,9 @@ it and break otherwise.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
-
-import msgspec
 
 from perdure.calls import Call, Calls
 from perdure.deltas import (
@@ -44,7 +43,7 @@ from perdure.items import (
 )
 from perdure.log import Log
 from perdure.model import JSON, Failure, Request, Status
-from perdure.response import first_event, of_request, response
+from perdure.response import Closing, ended, first_event, of_request, response
 from perdure.wire import TERMINAL, clean, is_terminal, kind, number
 
 __all__ = [
@@ -76,25 +75,17 @@ _OPENINGS: Mapping[type[Streamed], tuple[JSON, Shape]] = {
 }
 
 
-class Closing(msgspec.Struct, frozen=True):
-    """The final state of an answer: what its row and its message keep."""
-
-    status: Status
-    output: list[JSON]
-    text: str
-    error: Failure | None = None
-    usage: JSON | None = None
-    incomplete_reason: str | None = None
-
-
 class Builder:
     """Turns the deltas and the fate of a request into the next events of its log.
 
     Args:
         fold: the log so far; the builder goes on after it and leaves it as it is.
         now: the clock, unix seconds.
+        pending_max: bytes that may wait for `take`, roughly.
+        text_bytes_max: size that the answer may have, roughly.
 
     Attributes:
+        log: where its events are made.
         trace_id, usage, finish_reason: the latest that the agent told, None before.
         position: where the upstream's own log stands, None where that is not told.
         has_deltas: whether any delta here had content.
@@ -103,7 +94,14 @@ class Builder:
 
     """
 
-    def __init__(self, fold: Fold, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        fold: Fold,
+        now: Callable[[], float] = time.time,
+        *,
+        pending_max: int = sys.maxsize,
+        text_bytes_max: int = sys.maxsize,
+    ) -> None:
         if fold.sequence_number < 0:
             raise ValueError("a log begins with response.created")
         self.trace_id: str | None = None
@@ -113,11 +111,13 @@ class Builder:
         self.has_deltas = False
         self._ended = fold.ended
         self._now = now
+        self._pending_max = pending_max
+        self._text_bytes_max = text_bytes_max
         self._response = fold.response
         self._metadata = fold.metadata
         self._group = fold.group
         named = fold.response.get("id", "")
-        self._log = Log(fold.sequence_number + 1, fold.entries.values(), named)
+        self.log = Log(fold.sequence_number + 1, fold.entries.values(), named)
         self._streams: type[Streamed] | None = None
         self._item: str | None = ""
         self._begin_attempt()
@@ -125,42 +125,41 @@ class Builder:
     @property
     def first(self) -> int:
         """Number of the first event that `take` will return."""
-        return self._log.next - len(self._log.events)
+        return self.log.next - len(self.log.events)
 
     @property
     def next(self) -> int:
         """Number of the next event that is made."""
-        return self._log.next
+        return self.log.next
 
     @property
     def pending(self) -> int:
         """Bytes that wait for `take`, roughly."""
-        waiting = self._log.pieces_characters + self._calls.waiting_characters
-        return self._log.events_bytes + waiting
+        return self.log.pending_bytes + self._calls.waiting_characters
 
     @property
     def text_bytes(self) -> int:
         """Size of the answer so far, roughly: all its items, and the text that it continues."""
-        waiting = self._log.pieces_characters + self._calls.waiting_characters
-        return self._earlier_bytes + self._log.content_bytes + waiting
+        return self._earlier_bytes + self.log.content_bytes + self._calls.waiting_characters
 
-    def fits(self, pending_max: int, text_bytes_max: int) -> bool:
-        """Say whether both sizes are within these bounds; asked for each delta."""
-        log = self._log
-        waiting = log.pieces_characters + self._calls.waiting_characters
-        return (
-            waiting + log.events_bytes <= pending_max
-            and waiting + log.content_bytes + self._earlier_bytes <= text_bytes_max
-        )
+    @property
+    def full(self) -> bool:
+        """Whether more waits for `take` than should."""
+        return self.pending > self._pending_max
+
+    @property
+    def too_large(self) -> bool:
+        """Whether the answer is larger than it may be."""
+        return self.text_bytes > self._text_bytes_max
 
     def text(self) -> str:
         """Return the text of the answer so far, with what its attempt continues."""
-        self._log.flush()
-        return text_of(counted(self._log.items, self._group))
+        self.log.flush()
+        return text_of(counted(self.log.items, self._group))
 
     def take(self) -> list[bytes]:
         """Return the encoded events since the last call; adjacent text is one event."""
-        return self._log.take()
+        return self.log.take()
 
     def queued(self) -> None:
         """Tell that the answer waits for a worker again: handed over, or its worker is lost."""
@@ -182,7 +181,7 @@ class Builder:
 
         """
         self._close(broken)
-        self._group = next_group(self._log.items, continued=continued)
+        self._group = next_group(self.log.items, continued=continued)
         self._begin_attempt()
         metadata = self._metadata
         if attempt > 1:
@@ -192,17 +191,20 @@ class Builder:
         changes = {"status": "in_progress", "metadata": metadata}
         self._lifecycle("response.in_progress", changes)
 
-    def add(self, delta: Delta) -> None:
-        """Add what the agent said next."""
-        # The hot path: more text of the open message is only put aside.
+    def add(self, delta: Delta) -> bool:
+        """Add what the agent said next; tell whether there is room for more right now."""
+        # The hot path: more text of the open message is only put aside. No tool call waits there.
         if (
             type(delta) is Text
             and self._streams is Text
             and (not delta.item or delta.item == self._item)
         ):
-            self._log.pieces.append(delta.text)
-            self._log.pieces_characters += len(delta.text)
-            return
+            log, text = self.log, delta.text
+            size = len(text)
+            log.pieces.append(text)
+            log.pending_bytes += size
+            log.content_bytes += size
+            return log.pending_bytes <= self._pending_max and log.content_bytes <= self._content_max
         self._must_go_on()
         match delta:
             case Text() | Reasoning() | Refusal():
@@ -219,6 +221,7 @@ class Builder:
                 self.position = delta.position
             case Usage() | Trace() | Finish():
                 self._keep(delta)
+        return not self.full and not self.too_large
 
     def _keep(self, delta: Usage | Trace | Finish) -> None:
         """Keep what is told at the end."""
@@ -240,7 +243,7 @@ class Builder:
         completed = status is Status.COMPLETED
         reason = _CUT_SHORT.get(self.finish_reason) if completed else None
         self._close(whole if completed and reason is None else broken)
-        items = self._log.items
+        items = self.log.items
         output = counted(items, self._group) if completed else answer(items)
         if status is Status.FAILED:
             error = error or _UNTOLD
@@ -254,7 +257,7 @@ class Builder:
         """Write the items and the end of a finished request."""
         output = request.output or []
         for item in output:
-            self._log.retell(item, self._group)
+            self.log.retell(item, self._group)
         self._terminal(
             Closing(
                 request.status,
@@ -271,34 +274,26 @@ class Builder:
             raise ValueError("the log has ended")
 
     def _begin_attempt(self) -> None:
-        items = self._log.items
+        items = self.log.items
         self._calls = Calls(item.head["call_id"] for item in items if item.is_call)
         self._earlier_bytes = len(text_of(counted(items, self._group)).encode())
-        self._log.content_bytes = 0
+        self._content_max = self._text_bytes_max - self._earlier_bytes
+        self.log.content_bytes = 0
         self.usage = None
         self.finish_reason = None
 
     def _lifecycle(self, name: str, changes: JSON) -> None:
         self._must_go_on()
         self._response = {**self._response, **changes}
-        output = [item.json() for item in self._log.items]
-        self._log.emit(name, {"response": {**self._response, "output": output}})
+        output = [item.json() for item in self.log.items]
+        self.log.emit(name, {"response": {**self._response, "output": output}})
 
     def _terminal(self, closing: Closing) -> None:
         """Write the event that ends the log."""
         self._must_go_on()
-        error, reason = closing.error, closing.incomplete_reason
-        word = "incomplete" if reason else closing.status.value
-        changes: JSON = {
-            "status": word,
-            "completed_at": int(self._now()) if word == "completed" else None,
-            "error": {"code": error.code, "message": error.message} if error else None,
-            "incomplete_details": {"reason": reason} if reason else None,
-            "usage": closing.usage,
-            "output": closing.output,
-        }
+        word, changes = ended(closing, self._now())
         name = "failed" if word == "cancelled" else word
-        self._log.emit(f"response.{name}", {"response": {**self._response, **changes}})
+        self.log.emit(f"response.{name}", {"response": {**self._response, **changes}})
         self._ended = True
 
     def _stream(self, delta: Streamed) -> None:
@@ -308,14 +303,14 @@ class Builder:
             self._item = delta.item
         if self._streams is not type(delta) or delta.item not in ("", self._item):
             self._begin(type(delta), delta.item)
-        self._log.write(delta.text)
+        self.log.write(delta.text)
 
     def _begin(self, streams: type[Streamed], item: str | None) -> None:
         """Open an item for text; `item` None takes the first id that comes."""
         self._close(left)
         head, shape = _OPENINGS[streams]
-        self._log.add(dict(head), self._group)
-        self._log.add_part(empty_part(shape))
+        self.log.add(dict(head), self._group)
+        self.log.add_part(empty_part(shape))
         self._streams = streams
         self._item = item
         self.has_deltas = True
@@ -323,7 +318,7 @@ class Builder:
     def _annotate(self, delta: Annotation) -> None:
         if self._streams is not Text:
             self._begin(Text, None)
-        self._log.annotate(delta.annotation)
+        self.log.annotate(delta.annotation)
 
     def _result(self, delta: ToolResult) -> None:
         given_id = self._calls.given_id
@@ -335,9 +330,9 @@ class Builder:
         self._close(answered)
         call_id = given_id(delta.call_id)
         head = {"type": "function_call_output", "call_id": call_id, "output": ""}
-        self._log.add({**head, "status": "in_progress"}, self._group)
-        self._log.close({"output": delta.output, "status": "completed"})
-        self._log.content_bytes += len(delta.output)
+        self.log.add({**head, "status": "in_progress"}, self._group)
+        self.log.close({"output": delta.output, "status": "completed"})
+        self.log.content_bytes += len(delta.output)
         self.has_deltas = True
 
     def _call(self, delta: ToolCall) -> None:
@@ -346,7 +341,7 @@ class Builder:
             return
         self.has_deltas = True
         if call.item is not None:
-            self._log.write(call.pieces.pop())
+            self.log.write(call.pieces.pop())
             return
         self._calls.wait(call)
         # An open call that is not whole yet goes on; the others wait for it.
@@ -355,15 +350,15 @@ class Builder:
             self._open_call(self._calls.next())
 
     def _in_mid_call(self) -> bool:
-        self._log.flush()
-        item = self._log.open
+        self.log.flush()
+        item = self.log.open
         return item is not None and item.is_call and self._calls.half(item)
 
     def _open_call(self, call: Call) -> None:
         call_id = self._calls.give_id(call.call_id)
         head = {"type": "function_call", "call_id": call_id, "name": call.name, "arguments": ""}
-        call.item = self._log.add({**head, "status": "in_progress"}, self._group)
-        self._log.write("".join(call.pieces))
+        call.item = self.log.add({**head, "status": "in_progress"}, self._group)
+        self.log.write("".join(call.pieces))
         call.pieces.clear()
 
     def _close(self, judge: Judge) -> None:
@@ -375,9 +370,9 @@ class Builder:
 
     def _close_item(self, judge: Judge) -> None:
         self._streams = None
-        if self._log.open is not None:
-            self._log.flush()
-            self._log.close({"status": judge(self._log.open.json())})
+        if self.log.open is not None:
+            self.log.flush()
+            self.log.close({"status": judge(self.log.open.json())})
 
 
 def _clean_failure(error: Failure | None) -> Failure | None:

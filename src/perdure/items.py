@@ -14,6 +14,7 @@ import msgspec
 from perdure.model import JSON
 
 PLAIN_BYTES, PACKED_BYTES = 32 * 1024, 8 * 1024
+PIECES_MAX, PIECE_CHARACTERS_MAX = 32, 1024
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -81,22 +82,29 @@ class GrowingText:
     Every running answer has one: a long one must not cost its length, a short one no compression.
     """
 
-    __slots__ = ("_end", "_packed")
+    __slots__ = ("_end", "_packed", "_pieces")
 
     def __init__(self, text: str = "") -> None:
         self._packed: list[bytes] = []
         self._end = bytearray()
-        self.write(text)
+        self._pieces = [text]
 
     def write(self, text: str) -> None:
         """Add text without lone surrogates."""
-        self._end += text.encode()
+        self._pieces.append(text)
+        if len(self._pieces) > PIECES_MAX or len(text) > PIECE_CHARACTERS_MAX:
+            self._settle()
+
+    def _settle(self) -> None:
+        self._end += "".join(self._pieces).encode()
+        self._pieces.clear()
         while len(self._end) >= PLAIN_BYTES:
             self._packed.append(zlib.compress(self._end[:PACKED_BYTES], 1))
             del self._end[:PACKED_BYTES]
 
     def getvalue(self) -> str:
         """Return the whole text."""
+        self._settle()
         return (b"".join(map(zlib.decompress, self._packed)) + self._end).decode()
 
 

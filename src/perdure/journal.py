@@ -66,7 +66,7 @@ class Journal:
         self._flushed: asyncio.Future[None] | None = None
         self._writing: Collection[str] = ()
         self._task: asyncio.Task[None] | None = None
-        self._took_s = 0.0
+        self._took_s = 0.0, 0.0  # the last two commits
 
     def start(self) -> None:
         """Begin to flush."""
@@ -79,9 +79,9 @@ class Journal:
 
     def note(self, writer: Writer) -> None:
         """Remember that `writer` has something to store."""
-        self._dirty[writer.request_id] = writer
-        if not self._wake.is_set():
+        if not self._dirty:
             self._wake.set()
+        self._dirty[writer.request_id] = writer
 
     async def flushed(self) -> None:
         """Wait for the end of the next flush: backpressure for a run that produces too fast."""
@@ -133,16 +133,14 @@ class Journal:
             pause = spacing - (loop.time() - started)
             if pause > 0:
                 await asyncio.sleep(pause)
-            late = loop.time() - started
-            spacing = min(
-                SPACING_MAX_S, max(SPACING_S, self._took_s * self._store.append_rest, late / 2)
-            )
+            spacing = spacing_s(self._took_s, self._store.append_rest, loop.time() - started)
 
     async def _flush(self) -> None:
         """Store the new events of all noted runs; wake their readers."""
         writers, self._dirty = self._dirty, {}
         self._writing = writers.keys()
-        taken: list[tuple[Writer, Append]] = []
+        takers: list[Writer] = []
+        appends: list[Append] = []
         for writer in writers.values():
             try:
                 append = writer.take()
@@ -151,44 +149,46 @@ class Journal:
                 log.exception("%s cannot tell what it has", writer.request_id)
                 writer.lose(Unavailable("The answer could not be stored."))
             else:
-                if append:
-                    taken.append((writer, append))
-        if taken:
-            await self._store_all(taken)
+                if append is not None:
+                    takers.append(writer)
+                    appends.append(append)
+        if appends:
+            await self._store_all(takers, appends)
         self._writing = ()
         if self._flushed is not None:
             self._flushed.set_result(None)
             self._flushed = None
 
-    async def _store_all(self, taken: list[tuple[Writer, Append]]) -> None:
+    async def _store_all(self, takers: list[Writer], appends: list[Append]) -> None:
         try:
-            appends = [append for _, append in taken]
             started = time.perf_counter()
             verdicts = await self._insist(lambda: self._store.append(appends))
-            self._took_s = time.perf_counter() - started
-            self.metrics.commit.observe(self._took_s)
+            self._took_s = time.perf_counter() - started, self._took_s[0]
+            self.metrics.commit.observe(self._took_s[0])
         except PerdureError as error:
-            for writer, _ in taken:
+            for writer in takers:
                 writer.lose(error)
             return
         except Exception:
             # A bug below costs these runs their claim, never the process its journal.
             log.exception("the store broke on an append")
-            for writer, _ in taken:
+            for writer in takers:
                 writer.lose(Unavailable("The answer could not be stored."))
             return
-        stored = appends if all(verdicts) else self._sort_out(taken, verdicts)
-        self.metrics.events.inc(sum(len(append.events) for append in stored))
+        stored = appends if all(verdicts) else self._sort_out(takers, appends, verdicts)
+        self.metrics.events.inc(sum([len(append.events) for append in stored]))
         try:
             self.on_stored(stored)
         except Exception:
             log.exception("a reader broke on an append")
         await self._bus.publish_elsewhere(Topic.events(append.request_id) for append in stored)
 
-    def _sort_out(self, taken: list[tuple[Writer, Append]], verdicts: list[bool]) -> list[Append]:
+    def _sort_out(
+        self, takers: list[Writer], appends: list[Append], verdicts: list[bool]
+    ) -> list[Append]:
         """Return what was stored; tell the others that they were refused."""
         stored = []
-        for (writer, append), good in zip(taken, verdicts, strict=True):
+        for writer, append, good in zip(takers, appends, verdicts, strict=True):
             if good:
                 stored.append(append)
             else:
@@ -210,3 +210,15 @@ class Journal:
                 self.metrics.retried.inc()
                 log.warning("cannot store answers, trying again: %s", error)
                 await asyncio.sleep(RETRY_S)
+
+
+def spacing_s(took_s: Collection[float], append_rest: float, late_s: float) -> float:
+    """Return the distance that the next two flushes are to keep, in seconds.
+
+    Args:
+        took_s: how long the last commits took; a single slow one is no slow disk.
+        append_rest: for how many times as long the next one waits.
+        late_s: how long ago the last flush began.
+
+    """
+    return min(SPACING_MAX_S, max(SPACING_S, min(took_s) * append_rest, late_s / 2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from perdure.items import ARGUMENTS, SHAPES, Item, Part, item_id
+from perdure.items import ARGUMENTS, SHAPES, GrowingText, Item, Part, item_id
 from perdure.model import JSON
 from perdure.wire import clean, encode, encode_text
 
@@ -28,23 +28,24 @@ class Log:
         next: number of the next event.
         items: all items of the log so far, in the order of their indices.
         open: the item that is not done yet, if any.
-        events: encoded and not yet taken; `events_bytes` is their size.
-        pieces: text for the open part that is not an event yet; `pieces_characters` is its length.
-        content_bytes: size of all items, parts, texts and citations that became events here.
+        events: encoded and not yet taken.
+        pieces: text for the open part that is not an event yet.
+        pending_bytes: size of both, the text's roughly.
+        content_bytes: size of all items, parts, texts and citations that came here.
 
     """
 
     __slots__ = (
         "_around",
         "_request_id",
+        "_text",
         "content_bytes",
         "events",
-        "events_bytes",
         "items",
         "next",
         "open",
+        "pending_bytes",
         "pieces",
-        "pieces_characters",
     )
 
     def __init__(self, number: int, items: Iterable[Item], request_id: str = "") -> None:
@@ -53,10 +54,10 @@ class Log:
         self.items = [item if item.done else item.copy() for item in items]
         self.open = next((item for item in self.items if not item.done), None)
         self.events: list[bytes] = []
-        self.events_bytes = 0
         self.pieces: list[str] = []
-        self.pieces_characters = 0
+        self.pending_bytes = 0
         self.content_bytes = 0
+        self._text = GrowingText()
         self._around = (b"", b"", b"")
 
     def emit(self, name: str, fields: JSON) -> None:
@@ -64,7 +65,7 @@ class Log:
         self.flush()
         event = encode({"type": name, "sequence_number": self.next, **fields})
         self.events.append(event)
-        self.events_bytes += len(event)
+        self.pending_bytes += len(event)
         self.next += 1
 
     def emit_content(self, name: str, fields: JSON) -> None:
@@ -75,7 +76,8 @@ class Log:
     def write(self, text: str) -> None:
         """Add text to the open part; it becomes one event with what else comes before the next."""
         self.pieces.append(text)
-        self.pieces_characters += len(text)
+        self.pending_bytes += len(text)
+        self.content_bytes += len(text)
 
     def flush(self) -> None:
         """Make one event of the text that waits, if any."""
@@ -84,19 +86,19 @@ class Log:
             return
         text = pieces[0] if len(pieces) == 1 else "".join(pieces)
         pieces.clear()
-        self.pieces_characters = 0
-        if not text or self.open is None:
+        size = len(text)
+        if not size:
             return
         if not text.isascii() or "\0" in text:
             text, encoded = _encoded(text)
         else:
             encoded = encode_text(text)
-        self.open.parts[-1].text.write(text)
-        self.content_bytes += len(encoded) - 2
+        self._text.write(text)
+        self.content_bytes += len(encoded) - 2 - size
         before, after, end = self._around
         event = b"%b%d%b%b%b" % (before, self.next, after, encoded, end)
         self.events.append(event)
-        self.events_bytes += len(event)
+        self.pending_bytes += len(event) - size
         self.next += 1
 
     def take(self) -> list[bytes]:
@@ -104,7 +106,7 @@ class Log:
         self.flush()
         events = self.events
         self.events = []
-        self.events_bytes = 0
+        self.pending_bytes = 0
         return events
 
     def add(self, head: JSON, group: int) -> Item:
@@ -198,6 +200,7 @@ class Log:
 
     def _stream_into(self, part: Part) -> None:
         """Prepare what surrounds number and text in the part's delta events."""
+        self._text = part.text
         shape = part.shape
         before = encode({"type": f"{shape.stream}.delta", "sequence_number": 0})[:-2]
         extra = encode(shape.extra)[1:-1]

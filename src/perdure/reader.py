@@ -15,7 +15,7 @@ from itertools import count
 import msgspec
 
 from perdure.errors import NotFound, PerdureError
-from perdure.wire import kind_bytes as kind
+from perdure.wire import kind_bytes
 
 HELD_BYTES = 16 * 1024
 """Recent events that one tail keeps for its readers; older ones are read from the store."""
@@ -52,8 +52,7 @@ class Batch(msgspec.Struct, gc=False):
         if self._sse is None:
             events = self.events
             if len(events) == 1:
-                (event,) = events
-                self._sse = b"id: %d\nevent: %b\ndata: %b\n\n" % (self.first, kind(event), event)
+                self._sse = _frame(self.first, events[0])
             else:
                 self._sse = b"".join(map(_frame, count(self.first), events))
         return self._sse
@@ -77,7 +76,7 @@ def http_chunk(piece: bytes) -> bytes:
 
 
 def _frame(number: int, event: bytes) -> bytes:
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind(event), event)
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind_bytes(event), event)
 
 
 Sink = Callable[[Batch], bool]
@@ -128,12 +127,17 @@ class Tail:
             batch = Batch(number, events, ended)
             if self.listeners:
                 self.moved_at = now
-                for deaf in [each for each in self.listeners if not each.hear(batch)]:
-                    self.listeners.remove(deaf)  # it will read the batch by itself
+                for reader in self.listeners.copy():
+                    sink = reader.sink
+                    if not sink(batch):  # the reader will read it by itself
+                        self.listeners.remove(reader)
+                        reader.resume(number)
             if len(self.listeners) < self.readers:
                 self._hold(batch)
         if self.waiters and (events or self.ended):
             self.wake(more=True)
+        if self.ended:
+            self.hush()
 
     def _hold(self, batch: Batch) -> None:
         """Keep a batch for those who do not listen; who is further behind reads the store."""
@@ -174,12 +178,14 @@ class Tail:
 
     def hush(self, now: float | None = None) -> None:
         """Resume all who listen, or with `now` those who heard nothing for too long."""
+        if self.next is None or not self.listeners:
+            return
         staying = []
         for reader in self.listeners:
             if now is not None and not reader.bored(now, self.moved_at):
                 staying.append(reader)
             else:
-                reader.resume(idle=now is not None)
+                reader.resume(self.next, idle=now is not None)
         self.listeners = staying
 
     def find(self, number: int) -> Batch | None:
@@ -202,7 +208,9 @@ class Reader:
     """A position in a log.
 
     Attributes:
+        position: of the next event to read; while the reader listens, that is where its tail is.
         ended: everything up to the terminal event was read; nothing follows.
+        sink: who takes new batches while the reader listens.
 
     """
 
@@ -212,10 +220,10 @@ class Reader:
         "_listening",
         "_request_id",
         "_since",
-        "_sink",
         "_tail",
         "ended",
         "position",
+        "sink",
     )
 
     def __init__(
@@ -230,7 +238,7 @@ class Reader:
         self._catch_up = catch_up
         self._request_id = request_id
         self._tail = tail
-        self._sink: Sink | None = None
+        self.sink: Sink = _takes_nothing
         self._listening: asyncio.Future[bool] | None = None
         self._since = self._idle_s = 0.0
 
@@ -268,7 +276,7 @@ class Reader:
         tail = self._tail
         if tail.next != self.position or tail.ended or tail.lost or tail.drained:
             return False
-        self._sink, self._idle_s, self._since = sink, idle_s, time.monotonic()
+        self.sink, self._idle_s, self._since = sink, idle_s, time.monotonic()
         self._listening = asyncio.get_running_loop().create_future()
         tail.listeners.append(self)
         try:
@@ -277,25 +285,16 @@ class Reader:
             self._listening = None
             if self in tail.listeners:
                 tail.listeners.remove(self)
-
-    def hear(self, batch: Batch) -> bool:
-        """Pass a batch on; tell whether to go on listening."""
-        if self._sink is None or not self._sink(batch):
-            self.resume(idle=False)
-            return False
-        self.position = batch.first + len(batch.events)
-        if batch.ended:
-            self.ended = True
-            self.resume(idle=False)
-        return not batch.ended
+                self.position = tail.next
 
     def bored(self, now: float, moved_at: float) -> bool:
         """Tell whether nothing came for too long."""
         return now - max(moved_at, self._since) >= self._idle_s
 
-    def resume(self, *, idle: bool) -> None:
-        """Let `listen` return."""
+    def resume(self, position: int, *, idle: bool = False) -> None:
+        """Let `listen` return: what is before `position` was heard."""
         if self._listening is not None and not self._listening.done():
+            self.position = position
             self._listening.set_result(idle)
 
     async def _ready(self) -> Batch | None:
@@ -307,6 +306,10 @@ class Reader:
             return None
         held = tail.find(self.position)
         return held or await self._catch_up(self._request_id, tail, self.position)
+
+
+def _takes_nothing(_: Batch) -> bool:
+    return False
 
 
 def unknown(request_id: str) -> str:

@@ -134,11 +134,6 @@ class Append(msgspec.Struct, frozen=True):
     attempt: int | None = None
     upstream: JSON | None = None
 
-    @property
-    def notes(self) -> bool:
-        """Whether there is anything to store beside the events."""
-        return self.trace_id is not None or self.attempt is not None or self.upstream is not None
-
 
 class Tally(msgspec.Struct, frozen=True):
     """How many requests of an agent ended so; `code` is that of their error, "" without one."""

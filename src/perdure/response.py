@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from perdure.model import JSON, Request
+import msgspec
+
+from perdure.model import JSON, Failure, Request, Status
 from perdure.wire import clean, encode
 
 _ECHOED: JSON = {
@@ -36,6 +38,17 @@ _IF_GIVEN = ("prompt", "prompt_cache_retention", "user")
 
 _TOOL: JSON = {"name": "", "description": None, "parameters": None, "strict": None}
 _SCHEMA: JSON = {"description": None, "strict": False}
+
+
+class Closing(msgspec.Struct, frozen=True):
+    """The final state of an answer: what its row and its message keep."""
+
+    status: Status
+    output: list[JSON]
+    text: str
+    error: Failure | None = None
+    usage: JSON | None = None
+    incomplete_reason: str | None = None
 
 
 def _tool(tool: JSON) -> JSON:
@@ -106,6 +119,21 @@ def of_request(request: Request) -> JSON:
         background=params.get("background", True),
         extra=params,
     )
+
+
+def ended(closing: Closing, now: float) -> tuple[str, JSON]:
+    """Return the status of a response that ended so at `now`, and its changes with it."""
+    error, reason = closing.error, closing.incomplete_reason
+    status = "incomplete" if reason else closing.status.value
+    changes: JSON = {
+        "status": status,
+        "completed_at": int(now) if status == "completed" else None,
+        "error": {"code": error.code, "message": error.message} if error else None,
+        "incomplete_details": {"reason": reason} if reason else None,
+        "usage": closing.usage,
+        "output": closing.output,
+    }
+    return status, changes
 
 
 def first_event(response: JSON) -> bytes:

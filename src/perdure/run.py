@@ -36,6 +36,31 @@ class Run:
 
     """
 
+    __slots__ = (
+        "_metrics",
+        "_note",
+        "_seen",
+        "_silent",
+        "_told",
+        "agent",
+        "asking",
+        "attempt",
+        "builder",
+        "claim",
+        "continuing",
+        "drops",
+        "ending",
+        "handing_over",
+        "heard",
+        "noted",
+        "partial",
+        "request_id",
+        "started",
+        "stopped",
+        "task",
+        "touched",
+    )
+
     def __init__(
         self,
         claim: Claim,
@@ -53,7 +78,9 @@ class Run:
         self.continuing = goes_on(agent)
         self.attempt = claim.request.attempt
         self.partial = folded.text() if self.continuing and self.attempt > 1 else ""
-        self.builder = Builder(folded)
+        self.builder = Builder(
+            folded, pending_max=PENDING_BYTES_MAX, text_bytes_max=answer_bytes_max
+        )
         self.stopped: PerdureError | None = None
         self.handing_over = False
         self.asking = False
@@ -63,7 +90,6 @@ class Run:
         self.drops = 0
         self.touched = self.started = time.monotonic()
         self._note = note
-        self._answer_bytes_max = answer_bytes_max
         self._metrics = metrics
         self._silent = claim.request.attempt == 1
         self._seen = 0
@@ -71,27 +97,12 @@ class Run:
 
     def put(self, delta: Delta) -> bool:
         """Add a delta to the log; tell whether there is room for another one right now."""
-        self.builder.add(delta)
         self.heard += 1
         if not self.noted:
             self.noted = True
-            self._note(self)
-        return self.builder.fits(PENDING_BYTES_MAX, self._answer_bytes_max)
-
-    @property
-    def roomy(self) -> bool:
-        """Whether the agent may go on at once."""
-        return self.builder.fits(PENDING_BYTES_MAX, self._answer_bytes_max)
-
-    @property
-    def full(self) -> bool:
-        """Whether so much waits for the store that the agent has to wait, too."""
-        return self.builder.pending > PENDING_BYTES_MAX
-
-    @property
-    def too_large(self) -> bool:
-        """Whether the answer is longer than allowed."""
-        return self.builder.text_bytes > self._answer_bytes_max
+            note = self._note
+            note(self)
+        return self.builder.add(delta)
 
     def take(self) -> Append | None:
         """Return what is new since the last take, numbered."""
@@ -99,8 +110,9 @@ class Run:
         builder = self.builder
         if self._silent and builder.has_deltas:
             self._speak()
-        events = builder.take()
-        first = builder.next - len(events)
+        log = builder.log
+        events = log.take()
+        first = log.next - len(events)
         told = (builder.trace_id, builder.position, self.attempt)
         if told == self._told:
             return Append(self.request_id, self.claim.claim_id, first, events) if events else None

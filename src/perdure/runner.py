@@ -311,7 +311,7 @@ class Runner:
     async def _record(self, run: Run, deltas: AsyncIterator[Delta]) -> bool:
         """Put each delta into the log; tell whether the answer was finished."""
         async for delta in deltas:
-            if not run.roomy:
+            if run.builder.full or run.builder.too_large:
                 await self._check(run)
             run.put(delta)
             if type(delta) is Finish:
@@ -320,9 +320,9 @@ class Runner:
 
     async def _check(self, run: Run) -> None:
         """Hold back a run that is faster than the store; end one that says too much."""
-        if run.full:
+        if run.builder.full:
             await self._journal.flushed()
-        if run.too_large:
+        if run.builder.too_large:
             detail = f"The answer is longer than {self._answer_bytes_max} bytes."
             raise UpstreamError(detail, code="answer_too_large")
 

@@ -129,9 +129,10 @@ class Answer:
             text = self._mould.text_of(data)
             if text:
                 self._moulds = 0
-                return put(Text(text)) and self.flows
+                return put(Text(text))
         wanted = self._read(put, data)
-        self._mould = self._known if self._parser.between and not self._left else None
+        ready = self.flows and self._parser.between and not self._left
+        self._mould = self._known if ready else None
         return wanted
 
     def _read(self, put: Callable[[Delta], bool], data: bytes) -> bool:

@@ -69,6 +69,31 @@ class Connection(asyncio.Protocol):
 
     """
 
+    __slots__ = (
+        "_barren",
+        "_head",
+        "_lines",
+        "_loop",
+        "_on_ended",
+        "_on_lost",
+        "_parser",
+        "_paused",
+        "_pieces",
+        "_sink",
+        "_size",
+        "_waiter",
+        "ended",
+        "error",
+        "headers",
+        "idle_since",
+        "keep_alive",
+        "name",
+        "on_body",
+        "status",
+        "transport",
+        "untouched",
+    )
+
     transport: asyncio.Transport
 
     def __init__(self, name: str, on_lost: Callable[[Connection], None]) -> None:
@@ -90,7 +115,8 @@ class Connection(asyncio.Protocol):
         self.keep_alive = False
         self.error: ResponseBroken | None = None
         self._pieces: list[bytes] = []
-        self._size = 0
+        self.on_body = self._pieces.append  # what the parser calls with each piece of body
+        self._size = 0  # bytes that came since somebody took any, where nobody listens
         self._barren = 0  # bytes since the last piece of body
         self._lines = 0
         self._head = False
@@ -151,6 +177,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = now
         self._parser = None
         self._on_ended = None
+        self._pieces.clear()
 
     def abort(self) -> None:
         """Close at once, whatever is under way: the server sees the end of its response now."""
@@ -167,21 +194,6 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
         return data
 
-    def _pour(self, sink: Sink) -> bool:
-        """Give what came to who listens; False when nobody does any more."""
-        pieces = self._pieces
-        data = pieces[0] if len(pieces) == 1 and not self._paused else self._take()
-        pieces.clear()
-        self._size = 0
-        try:
-            if sink(data):
-                return True
-        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
-            if self._waiter is not None and not self._waiter.done():
-                self._waiter.set_exception(error)
-        self._sink = None
-        return False
-
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()
         try:
@@ -189,10 +201,14 @@ class Connection(asyncio.Protocol):
         finally:
             self._waiter = None
 
-    def _wake(self) -> None:
+    def _wake(self, error: Exception | None = None) -> None:
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
+        if waiter is None or waiter.done():
+            return
+        if error is None:
             waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
 
     def _fail(self, reason: str) -> None:
         if self.error is None and not self.ended:
@@ -206,31 +222,49 @@ class Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; stop reading while too much of it waits."""
-        if self._parser is None:
+        """Parse what came, give it to who listens; stop reading while too much of it waits."""
+        parser = self._parser
+        if parser is None:
             self.abort()  # nobody asked: the next answer would be taken for this one
             return
         self.untouched = False
-        self._barren += len(data)
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._fail(f"sent what is not HTTP ({_cause(error)})")
             self.transport.abort()
             return
-        if self._barren > HEAD_BYTES_MAX:
-            self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
-            self.transport.abort()
-            return
-        if self._size > BUFFER_BYTES_MAX and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
-        sink = self._sink
-        if sink is not None and self._pieces and self._pour(sink) and not self.ended:
-            return
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        pieces, sink = self._pieces, self._sink
+        if pieces and sink is not None:
+            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            self._barren = 0
+            try:
+                if sink(body) and not self.ended:
+                    return
+            except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+                self._wake(error)
+            self._sink = None
+            self._wake()
+        else:
+            self._keep(len(data))
+
+    def _keep(self, size: int) -> None:
+        """Let what came wait until somebody takes it, within bounds."""
+        if self._on_ended is not None:
+            self._pieces.clear()
+        elif self._pieces:
+            self._barren = 0
+            self._size += size
+            if self._size > BUFFER_BYTES_MAX and not self._paused:
+                self._paused = True
+                self.transport.pause_reading()
+        else:
+            self._barren += size
+            if self._barren > HEAD_BYTES_MAX:
+                self._fail(f"sent more than {HEAD_BYTES_MAX} bytes of headers")
+                self.transport.abort()
+        self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a body that lasts until the end of the connection; break every other one."""
@@ -263,13 +297,6 @@ class Connection(asyncio.Protocol):
         self.status = status
         self._head = True
         self.keep_alive = self._parser.should_keep_alive()
-
-    def on_body(self, data: bytes) -> None:
-        """Keep a piece of body until somebody takes it."""
-        self._barren = 0
-        if self._on_ended is None:
-            self._pieces.append(data)
-            self._size += len(data)
 
     def on_message_begin(self) -> None:
         """Notice a response that nobody asked for behind the one we got."""

@@ -196,7 +196,8 @@ class Outlet:
             or transport.get_write_buffer_size() > WRITE_BUFFER_BYTES
         ):
             return False
-        transport.write(self._chunks(batch))
+        chunks = self._chunks
+        transport.write(chunks(batch))
         return True
 
     def abort(self) -> None:

@@ -13,7 +13,7 @@ rollback rebuilds the memory from the file.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import apsw
 import msgspec
@@ -46,13 +46,13 @@ class Live:
         self.journal_row = 0
         self.since = 0.0
 
-    def add(self, events: Sequence[bytes], journal_row: int) -> None:
-        """Take events that were just written to `journal_row`."""
+    def add(self, events: Sequence[bytes], size: int, journal_row: int) -> None:
+        """Take events of `size` bytes together that were just written to `journal_row`."""
         if not self.hot:
             self.journal_row = journal_row
             self.since = time.monotonic()
-        self.hot.extend(events)
-        self.hot_bytes += len(events[0]) if len(events) == 1 else sum(map(len, events))
+        self.hot += events
+        self.hot_bytes += size
         self.next += len(events)
 
     def following(self, number: int, bytes_max: int) -> list[bytes]:
@@ -82,18 +82,27 @@ class Log:
 
     def append(self, appends: Sequence[Append]) -> list[bool]:
         """Write what is under a claim in force, at the right number; tell which were."""
-        owners = [self._owner(append) for append in appends]
-        if any(owners):
-            good = [append for append, live in zip(appends, owners, strict=True) if live]
-            row = self._write_journal(good)
-            for append, live in zip(appends, owners, strict=True):
-                if live:
-                    live.add(append.events, row)
-                    if live.hot_bytes >= SEGMENT_BYTES:
-                        self._full.append(append.request_id)
+        verdicts: list[bool] = []
+        entries: list[_Entry] = []
+        grown: list[tuple[Live, Append, int]] = []
+        for append in appends:
+            live = self._owner(append)
+            verdicts.append(live is not None)
+            if live is None:
+                continue
+            lines = b"\n".join(append.events)
+            grown.append((live, append, len(lines)))
+            if lines:
+                entries.append((append.request_id, append.first, lines))
+        if grown:
+            row = self._write_journal(entries)
+            for live, append, size in grown:
+                live.add(append.events, size, row)
+                if live.hot_bytes >= SEGMENT_BYTES:
+                    self._full.append(append.request_id)
             if self._full:
                 self._write_segments()
-        return [live is not None for live in owners]
+        return verdicts
 
     def owns(self, request_id: str, claim_id: str) -> bool:
         """Tell whether the claim is in force: the fence of every write of a runner."""
@@ -103,8 +112,8 @@ class Log:
     def begin(self, request_id: str, claim_id: str, first: int, events: Sequence[bytes]) -> None:
         """Open a claimed request's hot log with its first events."""
         live = Live(claim_id, first)
-        row = self._write_journal([Append(request_id, claim_id, first, events)])
-        live.add(events, row)
+        lines = b"\n".join(events)
+        live.add(events, len(lines), self._write_journal([(request_id, first, lines)]))
         self.live[request_id] = live
 
     def seal(self, request_id: str, first: int, events: Sequence[bytes]) -> int:
@@ -159,8 +168,7 @@ class Log:
             return None
         return live
 
-    def _write_journal(self, appends: Iterable[Append]) -> int:
-        entries = [(a.request_id, a.first, b"\n".join(a.events)) for a in appends if a.events]
+    def _write_journal(self, entries: Sequence[_Entry]) -> int:
         row, self._next_row = self._next_row, self._next_row + 1
         self._writer.execute("INSERT INTO journal VALUES (?, ?)", (row, _encode(entries)))
         return row
@@ -204,7 +212,8 @@ class Log:
         live = self.live.get(request_id)
         if live is None or first + len(events) <= live.next:
             return
-        live.add(events[live.next - first :], row)
+        new = events[live.next - first :]
+        live.add(new, sum(map(len, new)), row)
 
     # --- reading ---
 

@@ -135,7 +135,8 @@ class Requests(Transitions):
         def work() -> list[bool]:
             verdicts = self.log.append(appends)
             for append, good in zip(appends, verdicts, strict=True):
-                if good and append.notes:
+                told = append.trace_id or append.attempt or append.upstream is not None
+                if told and good:
                     self._annotate(append)
             return verdicts
 
