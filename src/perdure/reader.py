@@ -15,7 +15,7 @@ from itertools import count
 import msgspec
 
 from perdure.errors import NotFound, PerdureError
-from perdure.wire import kind_bytes
+from perdure.wire import sse_frame
 
 HELD_BYTES = 16 * 1024
 """Recent events that one tail keeps for its readers; older ones are read from the store."""
@@ -52,15 +52,16 @@ class Batch(msgspec.Struct, gc=False):
         if self._sse is None:
             events = self.events
             if len(events) == 1:
-                self._sse = _frame(self.first, events[0])
+                self._sse = sse_frame(self.first, events[0])
             else:
-                self._sse = b"".join(map(_frame, count(self.first), events))
+                self._sse = b"".join(map(sse_frame, count(self.first), events))
         return self._sse
 
     def http_chunk(self) -> bytes:
         """Return the SSE frames as one chunk of an HTTP/1.1 body."""
         if self._chunk is None:
-            self._chunk = http_chunk(self.sse())
+            piece = self.sse()
+            self._chunk = b"%x\r\n%b\r\n" % (len(piece), piece)
         return self._chunk
 
     def since(self, number: int) -> Batch:
@@ -73,10 +74,6 @@ class Batch(msgspec.Struct, gc=False):
 def http_chunk(piece: bytes) -> bytes:
     """Return a piece of a body as an HTTP/1.1 chunk."""
     return b"%x\r\n%b\r\n" % (len(piece), piece)
-
-
-def _frame(number: int, event: bytes) -> bytes:
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind_bytes(event), event)
 
 
 Sink = Callable[[Batch], bool]
@@ -111,7 +108,9 @@ class Tail:
         self.waiters: dict[asyncio.Future[bool], float] = {}
         self.listeners: list[Reader] = []
 
-    def extend(self, first: int, events: Sequence[bytes], *, ended: bool, now: float) -> None:
+    def extend(
+        self, first: int, events: Sequence[bytes], now: float, *, ended: bool = False
+    ) -> None:
         """Take durable events, of which some may be here already, and tell the readers.
 
         `ended`: nothing follows them.
@@ -177,16 +176,20 @@ class Tail:
                 waiter.set_result(more)
 
     def hush(self, now: float | None = None) -> None:
-        """Resume all who listen, or with `now` those who heard nothing for too long."""
-        if self.next is None or not self.listeners:
-            return
-        staying = []
+        """Resume all who listen, or with `now` those who heard nothing for too long.
+
+        They stand in the order in which they began and wait equally long: behind the first one
+        that is to stay, nobody is looked at. Thousands may be here, and this is asked often.
+        """
+        following, resumed = self.next, 0
+        if following is None:
+            return  # nobody listens before it is known where to go on
         for reader in self.listeners:
             if now is not None and not reader.bored(now, self.moved_at):
-                staying.append(reader)
-            else:
-                reader.resume(self.next, idle=now is not None)
-        self.listeners = staying
+                break
+            reader.resume(following, idle=now is not None)
+            resumed += 1
+        del self.listeners[:resumed]
 
     def find(self, number: int) -> Batch | None:
         """Return the held batch that goes on at `number`, None when it is not held."""
@@ -281,11 +284,13 @@ class Reader:
         tail.listeners.append(self)
         try:
             return await self._listening
-        finally:
-            self._listening = None
+        except asyncio.CancelledError:
             if self in tail.listeners:
                 tail.listeners.remove(self)
                 self.position = tail.next
+            raise
+        finally:
+            self._listening = None
 
     def bored(self, now: float, moved_at: float) -> bool:
         """Tell whether nothing came for too long."""

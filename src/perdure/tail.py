@@ -138,7 +138,7 @@ class Tails:
             if tail is None:
                 continue
             if tail.next == append.first and not tail.ended:
-                tail.extend(append.first, append.events, ended=False, now=now)
+                tail.extend(append.first, append.events, now)
             else:
                 self._ring([append.request_id])
 
@@ -180,7 +180,7 @@ class Tails:
             if (tail := self._tails.get(request_id)) is not None:
                 following = slice_.first + len(slice_.events)
                 ended = slice_.ended and following > slice_.last
-                tail.extend(slice_.first, slice_.events, ended=ended, now=now)
+                tail.extend(slice_.first, slice_.events, now, ended=ended)
                 if slice_.events and following <= slice_.last:
                     self._dirty.add(request_id)
                     self._rung.set()

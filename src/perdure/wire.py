@@ -39,6 +39,12 @@ def kind_bytes(event: bytes) -> bytes:
     return event[_TYPE : event.index(b'"', _TYPE)]
 
 
+def sse_frame(number: int, event: bytes) -> bytes:
+    """Return an encoded event as a server-sent event: its number, its type, itself."""
+    kind = event[_TYPE : event.index(b'"', _TYPE)]
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (number, kind, event)
+
+
 def number(event: bytes) -> int:
     """Return an encoded event's sequence number."""
     start = event.index(b'"', _TYPE) + _NUMBER

@@ -15,7 +15,7 @@ from perdure.errors import Gone, NotFound, Unavailable
 from perdure.fold import fold
 from perdure.model import Status
 from perdure.ports import Topic
-from perdure.reader import HELD_BYTES
+from perdure.reader import HELD_BYTES, Reader
 from perdure.stores.sqlite import SqliteStore
 from perdure.tail import Drained, Tails
 from tests.contract.stores import ask, begin, complete, whole
@@ -446,6 +446,32 @@ async def test_a_listener_hears_of_silence_deletion_and_drain(stage):
     stage.tails.drain()
     with pytest.raises(Drained):
         await asyncio.wait_for(drained, WITHIN_S)
+
+
+async def test_of_many_who_listen_only_the_first_are_looked_at(stage, monkeypatch):
+    """Guard: the end of the look in `hush`; else thousands of idle readers stop the loop."""
+    looked = []
+    bored = Reader.bored
+
+    def counted(reader, now, moved_at):
+        looked.append(reader)
+        return bored(reader, now, moved_at)
+
+    monkeypatch.setattr(tail_module, "TICK_S", NEVER_S)
+    monkeypatch.setattr(Reader, "bored", counted)
+    pen = await begin(stage.store)
+    listening = [asyncio.ensure_future(attend(stage, pen.id, lambda _: True)) for _ in range(50)]
+    await listens(stage, 50)
+    (tail,) = stage.tails._tails.values()
+    looked.clear()
+    tail.hush(time.monotonic())
+    assert len(looked) == 1
+    assert len(tail.listeners) == 50
+    tail.hush(time.monotonic() + NEVER_S)
+    assert len(looked) == 51
+    assert not tail.listeners
+    await stage.end(pen)
+    await asyncio.wait_for(asyncio.gather(*listening), WITHIN_S)
 
 
 async def test_a_listener_that_leaves_is_forgotten(stage):
