@@ -34,8 +34,9 @@ BACKLOG = 2048
 CLOSE_S = 3
 WS_PING_S, WS_PONG_S = 10, 15
 """A peer that is gone is found within the sum of these."""
-GC_THRESHOLDS = (50_000, 20, 100)
-"""Rare collections: a full one over many live answers would be felt as a stutter by all of them."""
+GC_THRESHOLDS = (10_000, 100, 100)
+"""Small collections of what is young, some 5 ms each, and rare ones of the rest: a full one over
+many live answers would be felt as a stutter by all of them."""
 
 
 class Server(uvicorn.Server):

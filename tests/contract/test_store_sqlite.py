@@ -276,6 +276,15 @@ async def test_the_write_ahead_log_stays_bounded_under_sustained_writing(tmp_pat
         await complete(store, pen)
 
 
+def test_the_write_ahead_log_begins_anew_in_a_calm_moment():
+    """Guard: `restart_due`; right after a burst all answers would stand still for 30 to 50 ms."""
+    long = database.WAL_BYTES_MAX // database.PAGE_BYTES + 1
+    assert database.restart_due(long, meanwhile=0)
+    assert not database.restart_due(long, meanwhile=database.CALM_FRAMES)
+    assert not database.restart_due(long - 1, meanwhile=0)
+    assert database.restart_due(2 * long, meanwhile=database.CALM_FRAMES)
+
+
 async def test_nothing_lies_beside_the_file_after_a_clean_end(tmp_path):
     """A closed file is one file: it can be copied as it is."""
     path = tmp_path / "perdure.db"

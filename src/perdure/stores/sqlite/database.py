@@ -30,8 +30,12 @@ log = logging.getLogger("perdure.sqlite")
 
 CHECKPOINT_EVERY_S = 1.0
 PAGE_BYTES = 4096
-WAL_BYTES_MAX = 16 * 1024 * 1024
-"""Size from which the writer itself finishes a checkpoint, so that the log file restarts."""
+WAL_BYTES_MAX = 64 * 1024 * 1024
+"""Size from which the writer itself finishes a checkpoint, so that the log file restarts: in a calm
+moment, and from twice that size on in any. All answers stand still meanwhile, so it is rare."""
+CALM_FRAMES = 64
+"""Pages written while others are copied: after a burst the disk is busy, and the few that are left
+take 30 to 50 ms in place of 1 to 3."""
 BUSY_MS = 250
 """How long a statement waits for a foreign lock: the event loop waits with it."""
 FAILED_SYNC = (apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC)
@@ -246,10 +250,11 @@ class Database:
         """Copy committed pages into the file each second, in a thread of its own."""
         while not self._stop.wait(CHECKPOINT_EVERY_S):
             try:
-                _, frames, _ = _checkpoint(connection)
-                if frames * PAGE_BYTES > WAL_BYTES_MAX:
-                    _checkpoint(connection)  # what came meanwhile: the writer finds hardly any
-                    loop.call_soon_threadsafe(self._restart_wal)
+                _, before, _ = _checkpoint(connection)
+                if before * PAGE_BYTES > WAL_BYTES_MAX:
+                    _, frames, _ = _checkpoint(connection)  # the writer finds hardly any then
+                    if restart_due(frames, frames - before):
+                        loop.call_soon_threadsafe(self._restart_wal)
             except apsw.Error as error:
                 log.warning("checkpoint failed, will try again: %s", error)
             except RuntimeError:
@@ -274,6 +279,18 @@ def _checkpoint(connection: apsw.Connection) -> tuple[int, int, int]:
     found: Any = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     busy, frames, copied = found[0]
     return busy, frames, copied
+
+
+def restart_due(frames: int, meanwhile: int) -> bool:
+    """Tell whether the log is to restart now.
+
+    Args:
+        frames: pages in the log.
+        meanwhile: how many of them came while the others were copied.
+
+    """
+    size = frames * PAGE_BYTES
+    return size > 2 * WAL_BYTES_MAX or (size > WAL_BYTES_MAX and meanwhile < CALM_FRAMES)
 
 
 def make_folder(folder: Path) -> None:
