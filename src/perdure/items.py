@@ -15,6 +15,7 @@ from perdure.model import JSON
 
 PLAIN_BYTES, PACKED_BYTES = 32 * 1024, 8 * 1024
 PIECES_MAX, PIECE_CHARACTERS_MAX = 32, 1024
+"""Pieces of a growing text are put together when there are more of them, or one is longer."""
 
 
 class Shape(msgspec.Struct, frozen=True):

@@ -60,8 +60,7 @@ class Batch(msgspec.Struct, gc=False):
     def http_chunk(self) -> bytes:
         """Return the SSE frames as one chunk of an HTTP/1.1 body."""
         if self._chunk is None:
-            piece = self.sse()
-            self._chunk = b"%x\r\n%b\r\n" % (len(piece), piece)
+            self._chunk = http_chunk(self.sse())
         return self._chunk
 
     def since(self, number: int) -> Batch:

@@ -100,8 +100,7 @@ class Run:
         self.heard += 1
         if not self.noted:
             self.noted = True
-            note = self._note
-            note(self)
+            self._note(self)
         return self.builder.add(delta)
 
     def take(self) -> Append | None:

@@ -196,8 +196,7 @@ class Outlet:
             or transport.get_write_buffer_size() > WRITE_BUFFER_BYTES
         ):
             return False
-        chunks = self._chunks
-        transport.write(chunks(batch))
+        transport.write(self._chunks(batch))
         return True
 
     def abort(self) -> None:
