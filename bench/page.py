@@ -26,8 +26,8 @@ ROWS = (
     ),
     ("chunks without loss, 505 answers", "F4", "throughput without loss, 505"),
     ("their delay, all but one in a hundred", "F4", "its p99 of added latency, 505"),
-    ("chunks without loss, 905 answers", "F4", "throughput without loss, 905"),
-    ("their delay, all but one in a hundred", "F4", "its p99 of added latency, 905"),
+    ("chunks without loss, 915 answers", "F4", "throughput without loss, 915"),
+    ("their delay, all but one in a hundred", "F4", "its p99 of added latency, 915"),
     ("memory for each running answer", "F5", "memory per running answer, short"),
     ("memory for each running answer of 200 kB", "F5", "memory per running answer, 200 kB"),
     ("memory for each idle reader", "F5", "memory per idle reader"),
@@ -59,7 +59,7 @@ def _reckoned(found: list[list[str]]) -> Iterator[str]:
     """Yield what follows from the figures; each number in it is one of them or made of them."""
     at_once, more = [
         _hundreds(_number(_row(found, "F4", f"throughput without loss, {n}")) / CHUNKS_PER_S)
-        for n in (505, 905)
+        for n in (505, 915)
     ]
     cpu_us = _number(_row(found, "F1", "CPU per chunk at 300"))
     hours = 1e6 * CHUNKS * cpu_us / 1e6 / 3600

