@@ -560,6 +560,19 @@ def test_the_size_begins_anew_with_an_attempt_unless_it_continues():
     assert writer.text_bytes == 1_000
 
 
+@pytest.mark.parametrize("delta", [Text("a" * 100), Reasoning("a" * 100)])
+@pytest.mark.parametrize("bound", ["pending_max", "text_bytes_max"])
+def test_a_builder_tells_when_there_is_no_more_room(bound, delta):
+    """Guards: either bound in `add`, for text of the open message and for all else."""
+    writer = Builder(fold([created()]), **{bound: 5_000})
+    room = [writer.add(delta) for _ in range(80)]
+    told = room.index(False)
+    assert 0 < told < 51
+    assert not any(room[told:])
+    writer.take()
+    assert writer.add(delta) is (bound == "pending_max"), "only what waits is gone with `take`"
+
+
 def test_a_delta_costs_microseconds():
     writer, piece = begun(Text("a")), Text("some words")
 
