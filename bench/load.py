@@ -106,6 +106,11 @@ class Load:
         return int(self.rate * (self.warmup_s + self.window_s + 0.3))
 
     @property
+    def lasts_s(self) -> float:
+        """From the first start to the end of the last answer, or of the window."""
+        return max(self.warmup_s + self.window_s, self.ramp_s + self.chunks_each / self.rate)
+
+    @property
     def word(self) -> str:
         """The word that tells the upstream what to do."""
         return f"fake-r{self.rate}-c{self.chunks_each}-s{self.size}"
@@ -121,7 +126,7 @@ class Load:
             *("--streams", str(self.streams), "--viewers", str(self.viewers)),
             *("--ramp-ms", str(int(self.ramp_s * 1000)), "--chunks", str(self.chunks_each)),
             *("--warmup", str(self.warmup_s), "--window", str(self.window_s)),
-            *("--timeout", str(self.warmup_s + self.window_s + SLACK_S)),
+            *("--timeout", str(self.lasts_s + SLACK_S)),
             *("--reattach", str(self.reattach)),
         ]
         if self.cancel_at is not None:
@@ -143,7 +148,7 @@ class Running:
 
     def __init__(self, programs: Programs, flags: list[str], load: Load) -> None:
         """Start it."""
-        self._timeout_s = load.warmup_s + load.window_s + 2 * SLACK_S
+        self._timeout_s = load.lasts_s + 2 * SLACK_S
         self._offered = load.offered
         self._process = subprocess.Popen(
             [str(programs.loadgen), *flags],
