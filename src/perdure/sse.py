@@ -10,7 +10,8 @@ import msgspec
 
 from perdure.errors import PerdureError
 
-EVENT_BYTES_MAX = 1 << 20
+EVENT_BYTES_MAX = 16 << 20
+"""As large as an answer that comes in one piece: a last event may repeat the whole of it."""
 BOM = b"\xef\xbb\xbf"
 LINE_ENDS = 2
 

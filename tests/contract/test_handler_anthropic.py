@@ -165,3 +165,77 @@ async def test_a_model_without_prefill_is_asked_to_go_on():
     assert deltas[0] == Text("there")
     assert first["messages"][-1]["role"] == "assistant"
     assert second["messages"][-1]["role"] == "user"
+
+
+def begun(index: int, kind: str, **more: Any) -> dict[str, Any]:
+    told = {"type": kind, "id": f"t{index}", "name": "find", **more}
+    return {"type": "content_block_start", "index": index, "content_block": told}
+
+
+def test_the_work_of_a_tool_that_the_server_runs_passes_by():
+    """Guard: `index in self._calls`; web search would fail every answer that uses it."""
+    told = read(
+        begun(0, "server_tool_use"),
+        block(0, {"type": "input_json_delta", "partial_json": '{"q": 1}'}),
+        {"type": "content_block_stop", "index": 0},
+        begun(1, "web_search_tool_result", content=[]),
+        block(2, {"type": "text_delta", "text": "Hello"}),
+        *STOP,
+    )
+    assert told[0] == Text("Hello")
+    assert told[-1] == Finish("stop")
+
+
+def test_a_call_without_arguments_has_none_in_json():
+    """Guard: `_close`; clients parse the arguments, and "" is no JSON."""
+    pieces = [block(0, {"type": "input_json_delta", "partial_json": ""})]
+    stop = {"type": "content_block_stop", "index": 0}
+    calls = [one for one in read(begun(0, "tool_use"), *pieces, stop) if isinstance(one, ToolCall)]
+    assert "".join(one.arguments for one in calls) == "{}"
+    given = [block(0, {"type": "input_json_delta", "partial_json": '{"a":1}'})]
+    calls = [one for one in read(begun(0, "tool_use"), *given, stop) if isinstance(one, ToolCall)]
+    assert "".join(one.arguments for one in calls) == '{"a":1}'
+
+
+@pytest.mark.parametrize("frame", ["[DONE]", "half a fr", {"type": None}, {"x": 1}])
+async def test_what_follows_the_end_does_not_count(frame):
+    deltas, _ = await asked(json.dumps({"frames": [START, text("Hello"), *STOP, frame]}))
+    assert deltas[-1] == Finish("stop")
+
+
+async def test_files_refusals_and_single_calls_are_asked_for_in_its_own_words():
+    pdf, note = "data:application/pdf;base64,JVBERi0=", "data:text/plain;base64,SGVsbG8="
+    parts = [
+        {"type": "file", "file": {"file_data": pdf, "filename": "a.pdf"}},
+        {"type": "file", "file": {"file_data": note}},
+        {"type": "file", "file": {"file_url": "https://a/b.pdf"}},
+    ]
+    messages = [
+        {"role": "user", "content": parts},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+        {"role": "user", "content": "Why?"},
+    ]
+    tool = {"type": "function", "name": "find", "parameters": {"type": "object"}}
+    params = {"tools": [tool], "parallel_tool_calls": False}
+    _, (body,) = await asked(SCRIPT, messages=messages, params=params)
+    whole, plain, far = body["messages"][0]["content"]
+    assert whole["source"] == {
+        "type": "base64",
+        "media_type": "application/pdf",
+        "data": "JVBERi0=",
+    }
+    assert whole["title"] == "a.pdf"
+    assert plain["source"] == {"type": "text", "media_type": "text/plain", "data": "Hello"}
+    assert far["source"] == {"type": "url", "url": "https://a/b.pdf"}
+    assert body["messages"][1]["content"] == [{"type": "text", "text": "No."}]
+    assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+
+
+@pytest.mark.parametrize("part", [{"type": "file", "file": {"file_id": "f"}}, {"type": "audio"}])
+async def test_what_it_cannot_take_is_refused_in_words(part):
+    with Upstream() as upstream:
+        handler = AnthropicHandler(upstream.url, SCRIPT)
+        call = Call("r", "c", "u", "a", [{"role": "user", "content": [part]}])
+        with pytest.raises(UpstreamError, match=f"takes no {part['type']}"):
+            _ = [delta async for delta in handler.stream(call)]
+        await handler.close()

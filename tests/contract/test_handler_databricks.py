@@ -286,6 +286,30 @@ STREAMS: dict[str, tuple[str, list[Any], list[Delta]]] = {
         ],
         [Reasoning("hm"), Text("Hello")],
     ),
+    "content in parts, and calls without ids": (
+        "chat_agent",
+        [
+            {
+                "delta": {
+                    "role": "assistant",
+                    "id": "m1",
+                    "content": [{"type": "text", "text": "Hello"}],
+                    "tool_calls": [{"function": {"name": name}} for name in ("add", "mul")],
+                }
+            },
+            {"finish_reason": "stop"},
+        ],
+        [Text("Hello", "m1"), ToolCall("m1#0", "", "add"), ToolCall("m1#1", "", "mul")],
+    ),
+    "pieces without the id that the whole item has": (
+        "responses",
+        [
+            {"type": "response.output_text.delta", "delta": "Hel"},
+            {"type": "response.output_text.delta", "delta": "lo"},
+            done(message("Hello")),
+        ],
+        [Text("Hel"), Text("lo")],
+    ),
     "Chat Completions where a ChatAgent was told": (
         "chat_agent",
         [chunk("Hello"), chunk("", "stop")],

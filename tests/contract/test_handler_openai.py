@@ -153,6 +153,55 @@ FRAMES: dict[str, tuple[list[Any], list[Delta]]] = {
             END,
         ],
     ),
+    "calls without ids, all with number 0": (
+        [
+            tool(0, None, name="f", arguments='{"a"'),
+            tool(0, None, arguments=":1}"),
+            tool(0, "", name="f", arguments="{}"),
+            chunk({}, "tool_calls"),
+        ],
+        [
+            ToolCall("0", '{"a"', "f"),
+            ToolCall("0", ":1}"),
+            ToolCall("0:1", "{}", "f"),
+            Finish("tool_calls"),
+        ],
+    ),
+    "calls without ids and numbers": (
+        [
+            tool(None, None, name="f", arguments='{"a":1}'),
+            tool(None, None, name="f", arguments='{"b":2}'),
+            chunk({}, "tool_calls"),
+        ],
+        [
+            ToolCall("0", '{"a":1}', "f"),
+            ToolCall("0:1", '{"b":2}', "f"),
+            Finish("tool_calls"),
+        ],
+    ),
+    "a name that each piece repeats": (
+        [
+            tool(0, None, name="f", arguments='{"a"'),
+            tool(0, None, name="f", arguments=":{}}"),
+            chunk({}, "tool_calls"),
+        ],
+        [ToolCall("0", '{"a"', "f"), ToolCall("0", ":{}}", "f"), Finish("tool_calls")],
+    ),
+    "numbers as text": (
+        [
+            chunk({"tool_calls": [{"index": "1", "id": "c", "function": {"name": "f"}}]}),
+            chunk({}, "tool_calls"),
+        ],
+        [ToolCall("1", "", "f", "c"), Finish("tool_calls")],
+    ),
+    "an empty reason until the end": (
+        [chunk({"content": "a"}, ""), chunk({"content": "b"}, ""), STOP],
+        [Text("a"), Text("b"), END],
+    ),
+    "a chunk of more than a megabyte": (
+        [chunk({"content": "a" * 1_200_000}), STOP],
+        [Text("a" * 1_200_000), END],
+    ),
     "the old function call": (
         [
             chunk({"function_call": {"name": "f", "arguments": "{}"}}),
@@ -350,15 +399,21 @@ BROKEN: dict[str, tuple[dict[str, Any], str, bool, str]] = {
     "a cut body": ({"clean_eof_at": 2, "framing": "length"}, "upstream_dropped", True, "closed"),
     "a platform's [DONE]": ({"done_at": 2}, "upstream_dropped", True, "said [DONE]"),
     "no finish reason": ({"finish": "", "chunks": 2}, "upstream_dropped", True, "said [DONE]"),
+    "an empty reason": (
+        {"frames": [chunk({"content": "a"}, "")]},
+        "upstream_dropped",
+        True,
+        "without a finish reason",
+    ),
     "the reason error": ({"finish": "error", "chunks": 2}, "upstream_error", False, "'error'"),
     "half a frame": ({"garbage_at": 2}, "upstream_garbage", False, "not JSON"),
     "a list": ({"frames": [[1]]}, "upstream_garbage", False, "Expected `object`"),
     "a wrong type": ({"frames": [{"choices": 1}]}, "upstream_garbage", False, "Expected `array"),
     "no end of a frame": (
-        {"frames": ["x" * (1 << 21)]},
+        {"frames": ["x" * (17 << 20)]},
         "upstream_garbage",
         False,
-        "more than 1048576 bytes",
+        "more than 16777216 bytes",
     ),
     "no answer": ({"hang_up": True}, "upstream_dropped", True, "without a response"),
 }
@@ -528,7 +583,8 @@ async def test_an_answer_that_was_reset_behind_its_finish_reason_is_complete(
 
 
 async def test_a_web_page_is_no_answer(handler: OpenAIHandler) -> None:
-    _, error = await collect(handler, call({"content_type": "text/html; charset=utf-8"}))
+    script = {"raw": "<!doctype html><p>Hello", "content_type": "text/html; charset=utf-8"}
+    _, error = await collect(handler, call(script))
     assert error is not None
     assert error.code == "upstream_garbage"
     assert "a web page" in error.detail

@@ -296,3 +296,140 @@ async def test_stopping_stops_the_servers_own_run():
     async with serving(far) as handler:
         await handler.stop({"id": "resp_up"})
     assert far.cancelled == 1
+
+
+def added(item: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "response.output_item.added", "item": item, **more}
+
+
+def function_call(item_id: str, **more: Any) -> dict[str, Any]:
+    return {"type": "function_call", "id": item_id, "call_id": "c1", "name": "find", **more}
+
+
+def said(deltas: list[Delta]) -> str:
+    return "".join(one.text for one in deltas if isinstance(one, Text))
+
+
+# Other ids and no place would be three items.
+NAMED = [
+    (names, placed)
+    for names in (("m1", "m2", "m3"), ("", "", "m"), ("m", "", ""), ("", "", ""))
+    for placed in (True, False)
+    if placed or names[0] != "m1"
+]
+
+
+@pytest.mark.parametrize(("names", "placed"), NAMED)
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_text_counts_once_whatever_its_events_call_it(names, placed, announced):
+    """Guard: `ItemKeys`; by ids alone what is told whole at the end would be told once more.
+
+    Some servers give each event an id of its own, some leave ids out of the deltas.
+    """
+    place = {"output_index": 0} if placed else {}
+    first, second, whole = names
+    events = [
+        added({**message(""), "id": first}, **place),
+        delta("Hel", **place, item_id=first),
+        delta("lo", **place, item_id=second),
+        {**done({**message("Hello"), "id": whole}), **place},
+        {**done({**message(" you"), "id": "another"}), **place, "output_index": 1},
+        COMPLETED,
+    ]
+    assert said(read(*events[0 if announced else 1 :])) == "Hello you"
+
+
+@pytest.mark.parametrize("place", [{"output_index": 1}, {}])
+def test_a_call_counts_once_when_its_id_changes(place):
+    """Guard: the call's own id, or its place, in `ItemKeys`."""
+    told = read(
+        added(function_call("f1"), **place),
+        {
+            "type": "response.function_call_arguments.delta",
+            "item_id": "f1",
+            "delta": '{"a":',
+            **place,
+        },
+        {**done(function_call("f2", arguments='{"a":1}')), **place},
+        COMPLETED,
+    )
+    calls = [one for one in told if isinstance(one, ToolCall)]
+    assert len({one.key for one in calls}) == 1
+    assert "".join(one.arguments for one in calls) == '{"a":1}'
+
+
+def test_two_calls_with_ids_that_an_agent_repeats_are_two():
+    events = [done(function_call(name, arguments="{}")) for name in ("f1", "f2")]
+    assert len({one.key for one in read(*events) if isinstance(one, ToolCall)}) == 2
+
+
+def test_texts_without_any_name_follow_each_other():
+    place = {"output_index": 0}
+    events = [
+        {**one, **place, "item_id": ""}
+        for text in ("One.", "Two.")
+        for one in (delta(text), done({**message(text), "id": ""}))
+    ]
+    assert said(read(*events)) == "One.Two."
+
+
+def test_a_call_that_only_the_last_event_tells_is_told():
+    output = [message("Hello"), function_call("f", arguments="{}")]
+    last = {"type": "response.completed", "response": {"output": output}}
+    told = read(delta("Hello"), last)
+    assert [type(one) for one in told] == [Text, ToolCall, Finish]
+    assert len(read(*map(done, output), last)) == 3, "and only then"
+
+
+@pytest.mark.parametrize("kind", ["response.done", "response.completed"])
+def test_an_end_that_says_failed_is_a_failure(kind):
+    failed = {"status": "failed", "error": {"message": "Out of memory."}, "output": []}
+    with pytest.raises(UpstreamError, match="Out of memory"):
+        read(delta("Hel"), {"type": kind, "response": failed})
+
+
+def test_an_end_that_says_incomplete_without_a_reason_was_cut():
+    last = {"type": "response.done", "response": {"status": "incomplete", "output": []}}
+    assert read(delta("Hel"), last)[-1] == Finish("length")
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        (done({**message(""), "content": "Hello"}), "Hello"),
+        ({"type": "response.created", "response": None}, ""),
+        ({"type": None}, ""),
+    ],
+)
+def test_what_is_a_little_wrong_is_borne(event, text):
+    assert said(read(event)) == text
+
+
+@pytest.mark.parametrize("arguments", [{"a": 1}, '{"a":1}'])
+@pytest.mark.parametrize("kind", ["function_call", "mcp_approval_request"])
+def test_arguments_may_come_as_an_object(kind, arguments):
+    (told,) = read(done({**function_call("f", arguments=arguments), "type": kind}))
+    assert isinstance(told, ToolCall)
+    assert told.arguments == '{"a":1}'
+
+
+@pytest.mark.parametrize("output", [[{"type": "function_call"}], ["x"], [{"type": "message"}, 1]])
+def test_a_whole_answer_that_is_not_one_is_garbage(output):
+    with pytest.raises(UpstreamError) as raised:
+        AgentLog().read_whole({"output": output})
+    assert raised.value.code == "upstream_garbage"
+
+
+def test_a_frame_that_is_nested_too_deeply_is_garbage():
+    with pytest.raises(UpstreamError) as raised:
+        AgentLog().read(b'{"a":' + b"[" * 100_000)
+    assert raised.value.code == "upstream_garbage"
+
+
+@pytest.mark.parametrize(("background", "kept"), [(False, False), (True, True)])
+async def test_what_the_caller_wants_nobody_to_keep_its_server_keeps_neither(background, kept):
+    """A server that goes on by itself must keep it: that is how it is asked again."""
+    far = Far()
+    async with serving(far, background=background) as handler:
+        await text_of(handler, call(params={"store": False}))
+    assert far.posts[0]["store"] is kept

@@ -564,7 +564,8 @@ def test_the_size_begins_anew_with_an_attempt_unless_it_continues():
 @pytest.mark.parametrize("bound", ["pending_max", "text_bytes_max"])
 def test_a_builder_tells_when_there_is_no_more_room(bound, delta):
     """Guards: either bound in `add`, for text of the open message and for all else."""
-    writer = Builder(fold([created()]), **{bound: 5_000})
+    bounds: Any = {bound: 5_000}
+    writer = Builder(fold([created()]), **bounds)
     room = [writer.add(delta) for _ in range(80)]
     told = room.index(False)
     assert 0 < told < 51

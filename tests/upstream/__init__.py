@@ -44,6 +44,7 @@ optional; unknown ones are answered with a 400. `*_at: n` means: instead of chun
 | `finish` | the finish reason (default `stop`, `tool_calls` with tools); `""` = none |
 | `done` | false: no `[DONE]` |
 | `reject_stream_options`, `reject_continue`, `reject_max_tokens` | 400 when the request has them |
+| `raw` | exactly this body, with the `content_type` |
 | `whole` | one JSON completion although a stream was asked for |
 | `hold` | neither the body nor the connection is ended behind the last frame |
 | `tail_s` | seconds between the last frame and the end of the body |

@@ -51,6 +51,7 @@ class Script(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     reject_stream_options: bool = False
     reject_continue: bool = False
     reject_max_tokens: bool = False
+    raw: str = ""
     whole: bool = False
     hold: bool = False
     tail_s: float = 0

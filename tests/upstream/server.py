@@ -287,6 +287,9 @@ class Answer:
             connection.send_json(400, {"error": {"message": "continue_final_message: no"}})
         elif script.reject_max_tokens and "max_tokens" in self.call.body:
             connection.send_json(400, {"error": {"message": "Use 'max_completion_tokens'."}})
+        elif script.raw:
+            connection.send(200, script.content_type, script.raw.encode())
+            self.call.complete = True
         elif script.whole or not self.call.body.get("stream"):
             connection.send(200, "application/json", frames.whole(script))
             self.call.complete = True

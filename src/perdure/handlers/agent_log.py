@@ -15,9 +15,9 @@ import msgspec
 from perdure.deltas import Annotation, Finish, Plain, Reasoning, Refusal, Text, ToolCall, ToolResult
 from perdure.deltas import Usage as UsageDelta
 from perdure.handlers import failures
+from perdure.handlers.item_keys import KINDS, ItemKeys
 from perdure.model import JSON
 
-REASONING = ("reasoning_summary_text", "reasoning_text", "reasoning")
 COMPLETED = ("response.completed", "response.done", "responses.completed")
 TERMINAL = frozenset({*COMPLETED, "response.incomplete", "response.failed"})
 STREAMED: Mapping[str, Callable[[str, str], Plain]] = {"output_text": Text, "refusal": Refusal}
@@ -50,7 +50,9 @@ class AgentLog:
         self._told: dict[str, int] = dict(position.get("told", {}))
         self._begun = bool(self._told)
         self._sums: dict[str, int] = {}
-        self._names: dict[str, JSON] = {}
+        self._keys = ItemKeys()
+        self._calls: dict[str, JSON] = {}  # announced, by key
+        self._called: set[str] = set()  # ids of the calls that were told
         self._secrets = secrets
         self._whole_calls = whole_calls
 
@@ -70,12 +72,14 @@ class AgentLog:
             event = msgspec.json.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise failures.garbage("a frame that is not JSON.") from None
+        except RecursionError:
+            raise failures.garbage("a frame that is nested too deeply.") from None
         if not isinstance(event, dict):
             return []
         error = failures.in_stream(event, *self._secrets, first=not self.begun)
         if error is not None:
             raise error
-        kind = event.get("type", "")
+        kind = event.get("type") or ""
         number = event.get("sequence_number")
         if isinstance(number, int):
             self.number = number
@@ -85,58 +89,76 @@ class AgentLog:
             raise failures.garbage(f"a {kind} without {problem}.") from None
 
     def read_whole(self, response: JSON) -> list[Plain]:
-        """Return what a Response object says beyond what was told; `finish` is set if it ended."""
+        """Return what a Response object says beyond what was told; `finish` is set if it ended.
+
+        Raises `UpstreamError` for failures and garbage.
+        """
+        self._must_not_have_failed(response)
+        error = failures.in_stream(response, *self._secrets, first=not self.begun)
+        if error is not None:
+            raise error
         self.response_id = response.get("id") or self.response_id
-        status = response.get("status")
-        if status in ("failed", "cancelled"):
-            failed = {"type": "response.failed", "response": response}
-            error = failures.in_stream(failed, *self._secrets, first=False)
-            raise error or failures.garbage("a failure without a reason.")
-        deltas = [delta for item in response.get("output") or () for delta in self._item(item)]
-        if status not in ("queued", "in_progress"):
-            deltas.extend(self._end(response))
+        runs = response.get("status") in ("queued", "in_progress")
+        if not runs and not isinstance(response.get("output"), list):
+            raise failures.garbage("an answer without an output.")
+        try:
+            deltas = [delta for item in response.get("output") or () for delta in self._item(item)]
+            if not runs:
+                deltas.extend(self._end(response))
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise failures.garbage(f"an answer without {problem}.") from None
         return deltas
+
+    def _must_not_have_failed(self, response: JSON) -> None:
+        if response.get("status") in ("failed", "cancelled"):
+            failed = {"type": "response.failed", "response": response}
+            error = failures.in_stream(failed, *self._secrets, first=not self.begun)
+            raise error or failures.garbage("a failure without a reason.")
 
     def _deltas(self, kind: str, event: JSON) -> Iterator[Plain]:
         if kind in TERMINAL:
             response = event.get("response") or {}
-            if not self.begun:
-                for item in response.get("output") or ():
-                    yield from self._item(item)
+            self._must_not_have_failed(response)
+            output = response.get("output") or ()
+            for item in filter(self._untold_call, output) if self.begun else output:
+                yield from self._item(item)
             yield from self._end(response)
         elif kind in ("response.created", "response.queued", "response.in_progress"):
-            self.response_id = event.get("response", {}).get("id") or self.response_id
+            self.response_id = (event.get("response") or {}).get("id") or self.response_id
         elif kind == "response.output_item.added":
-            self._names[_key(event)] = event["item"]
+            self._calls[self._keys.begin(event)] = event["item"]
         elif kind == "response.output_item.done":
-            yield from self._item(event["item"], _key(event))
+            yield from self._item(event["item"], self._keys.end(event))
         elif kind == "response.output_text.annotation.added":
-            self._tell(_annotations(_key(event)))
+            self._tell(_annotations(self._keys.of("message", event)))
             yield Annotation(event["annotation"])
         elif kind.endswith(".delta"):
             yield from self._delta(kind.removeprefix("response.").removesuffix(".delta"), event)
 
     def _delta(self, kind: str, event: JSON) -> Iterator[Plain]:
-        key, text = _key(event), event.get("delta")
-        if not isinstance(text, str) or not text:
+        text = event.get("delta")
+        if kind not in KINDS or not isinstance(text, str) or not text:
             return
+        key = self._keys.of(KINDS[kind], event)
         if kind == "function_call_arguments":
             yield from self._arguments(key, text)
-        elif kind in ("output_text", "refusal", *REASONING):
+        else:
             self._tell_text(key, text)
             yield STREAMED.get(kind, Reasoning)(text, key)
 
     def _arguments(self, key: str, text: str) -> Iterator[Plain]:
-        call = self._names.get(key)
+        call = self._calls.get(key)
         if not self._whole_calls and call is not None:
+            self._called.add(call.get("call_id", ""))
             yield ToolCall(key, text, call.get("name", ""), call.get("call_id", ""))
             self._tell(key, len(text))
 
-    def _item(self, item: JSON, key: str = "") -> Iterator[Plain]:
+    def _item(self, item: JSON, key: str | None = None) -> Iterator[Plain]:
         """Yield what of a finished item was not told yet."""
-        key = item.get("id") or key or _call_key(item)
+        if key is None:
+            key = self._keys.end({"item": item})
         yield from self._ITEMS.get(item.get("type", ""), _nothing)(self, item, key)
-        if not key:  # another one without any name may follow
+        if not key or key[0] == "#":  # another one without a name may follow there
             self._told.pop(key, None)
             self._sums.pop(key, None)
 
@@ -145,6 +167,8 @@ class AgentLog:
             return  # some servers repeat the input
         told = self._told.get(key, 0)
         parts = item.get("content") or ()
+        if isinstance(parts, str):
+            parts = [{"text": parts}]
         if self._differs(key, "".join(map(_text, parts))):
             told = sum(len(_text(part)) for part in parts)  # what was shown stays as it is
         for part in parts:
@@ -180,17 +204,20 @@ class AgentLog:
             yield made(rest, key)
 
     def _call(self, item: JSON, key: str) -> Iterator[Plain]:
-        arguments = item.get("arguments") or ""
+        arguments = _json_text(item.get("arguments"))
         told = self._told.get(key, -1)
         if told < 0 or arguments[told:]:
             rest = arguments[max(told, 0) :]
             self._tell(key, len(rest))
+            self._called.add(item.get("call_id") or "")
             yield ToolCall(key, rest, item["name"], item.get("call_id") or "")
+
+    def _untold_call(self, item: JSON) -> bool:
+        return item.get("type") == "function_call" and item.get("call_id") not in self._called
 
     def _result(self, item: JSON, key: str) -> Iterator[Plain]:
         if key not in self._told:
-            output = item.get("output")
-            text = output if isinstance(output, str) else msgspec.json.encode(output).decode()
+            text = _json_text(item.get("output"))
             self._tell(key, len(text))
             yield ToolResult(item.get("call_id") or "", text)
 
@@ -198,7 +225,9 @@ class AgentLog:
         """A tool waits for a person's consent: shown as a call, so that it can be answered."""
         if key not in self._told:
             self._tell(key)
-            yield ToolCall(key, item.get("arguments") or "", item["name"], item.get("id") or key)
+            yield ToolCall(
+                key, _json_text(item.get("arguments")), item["name"], item.get("id") or key
+            )
 
     def _consent(self, item: JSON, key: str) -> Iterator[Plain]:
         if key not in self._told:
@@ -208,8 +237,9 @@ class AgentLog:
 
     def _end(self, response: JSON) -> Iterator[Plain]:
         yield from _usage(response.get("usage"))
-        reason = (response.get("incomplete_details") or {}).get("reason")
-        self.finish = Finish(CUT.get(reason or "", "length" if reason else "stop"))
+        reason = (response.get("incomplete_details") or {}).get("reason") or ""
+        cut = reason or response.get("status") == "incomplete"
+        self.finish = Finish(CUT.get(reason, "length" if cut else "stop"))
 
     def _tell_text(self, key: str, text: str) -> None:
         if key in self._sums or key not in self._told:  # else a former attempt told of it
@@ -242,18 +272,11 @@ def _nothing(*_: object) -> Iterator[Plain]:
     return iter(())
 
 
-def _key(event: JSON) -> str:
-    """Return what tells an event's item apart; "" where the server gives nothing at all."""
-    item = event.get("item")
-    named = event.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
-    index = event.get("output_index")
-    return str(named or ("" if index is None else f"#{index}"))
-
-
-def _call_key(item: JSON) -> str:
-    """Return what tells a nameless item of a tool apart: a call and its output share the id."""
-    call_id = item.get("call_id")
-    return f"{item.get('type')} {call_id}" if call_id else ""
+def _json_text(value: Any) -> str:
+    """Return a text as it is, and what should have been one as JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else msgspec.json.encode(value).decode()
 
 
 def _annotations(key: str) -> str:

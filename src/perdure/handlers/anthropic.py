@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+import base64
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -10,14 +11,16 @@ import msgspec
 from perdure.deltas import Annotation, Delta, Finish, Reasoning, Text, ToolCall, Usage
 from perdure.errors import UpstreamError
 from perdure.handlers import failures
+from perdure.handlers.forms import is_whole
 from perdure.handlers.wishes import mode_of, offered
-from perdure.http import HttpClient, HttpError
+from perdure.http import HttpClient, HttpError, Response, below
 from perdure.model import JSON
 from perdure.ports import Call
 from perdure.sse import EventTooLarge, Parser
 
 OK, BAD_REQUEST, OVERLOADED = 200, 400, 529
 VERSION = "2023-06-01"
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
 MAX_TOKENS = 8192
 """The API wants a number; this one is used when nobody gives another."""
 GO_ON = "Your answer was cut off. Go on exactly where it stops; repeat nothing."
@@ -51,7 +54,7 @@ class AnthropicHandler:
         headers: Mapping[str, str] = {},
         params: Mapping[str, Any] = {},
     ) -> None:
-        self._url = base_url.rstrip("/").removesuffix("/messages") + "/messages"
+        self._url = below(base_url, "/messages")
         self._model = model
         self._headers = {"content-type": "application/json", "anthropic-version": VERSION}
         key = (api_key or "").strip()
@@ -95,11 +98,8 @@ class AnthropicHandler:
                 "POST", self._url, headers=self._headers, body=body
             ) as response:
                 if response.status == OK:
-                    parser = Parser()
-                    while log.finish is None and (data := await response.receive()):
-                        for event in parser.feed(data):
-                            for delta in log.read(event.data):
-                                yield delta
+                    async for delta in self._read(response, log):
+                        yield delta
                     response.finish()
                     return
                 said = await response.read(failures.BODY_BYTES_MAX)
@@ -107,6 +107,16 @@ class AnthropicHandler:
             if not (call.partial and prefills and refusing):
                 raise failures.refused(response.status, response.headers, said, *self._secrets)
             self._prefills = False
+
+    async def _read(self, response: Response, log: MessageLog) -> AsyncGenerator[Delta, None]:
+        if await is_whole(response, *self._secrets):
+            for delta in log.read_whole(await response.read_json(ANSWER_BYTES_MAX)):
+                yield delta
+        parser = Parser()
+        while log.finish is None and (data := await response.receive()):
+            for event in parser.feed(data):
+                for delta in log.read(event.data):
+                    yield delta
 
     def _body(self, call: Call, *, prefills: bool) -> JSON:
         system, messages = _split(call.messages)
@@ -126,7 +136,7 @@ class AnthropicHandler:
         body |= {key: params[key] for key in ("temperature", "top_p") if key in params}
         tools = [_tool(tool) for tool in offered(params)]
         if tools:
-            body |= {"tools": tools} | _choice(params.get("tool_choice"))
+            body |= {"tools": tools} | _choice(params)
         return body | self._params
 
 
@@ -145,23 +155,41 @@ class MessageLog:
         self._reason = ""
         self._usage: dict[str, int] = {}
         self._calls: dict[int, tuple[str, str]] = {}
+        self._given: set[int] = set()  # calls with arguments
 
     def read(self, data: bytes) -> Iterator[Delta]:
         """Yield what an event says. Raises `UpstreamError` for failures and garbage."""
+        if self.finish is not None or data[:6] == b"[DONE]":
+            return  # the end has come, or another dialect's word for it
         try:
             event = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise failures.garbage("a frame that is not JSON.") from None
-        error = failures.in_stream(event, *self._secrets, first=not self._begun)
+        yield from self._guarded(event, self._event)
+
+    def read_whole(self, message: Any) -> Iterator[Delta]:
+        """Yield what an answer says that came in one piece. Raises as `read` does."""
+        yield from self._guarded(message, self._message)
+
+    def _guarded(self, told: Any, read: Callable[[JSON], Iterator[Delta]]) -> Iterator[Delta]:
+        error = failures.in_stream(told, *self._secrets, first=not self._begun)
         if error is not None:
-            raise _overloaded(event, error)
+            raise _overloaded(told, error)
         try:
-            yield from self._event(event)
+            yield from read(told)
         except (KeyError, TypeError, AttributeError) as problem:
             raise failures.garbage(f"an event without {problem}.") from None
 
+    def _message(self, message: JSON) -> Iterator[Delta]:
+        for index, block in enumerate(message["content"]):
+            yield from self._block(index, block)
+            yield from self._close(index)
+        self._count(message.get("usage"))
+        self._reason = message.get("stop_reason") or ""
+        yield from self._stop()
+
     def _event(self, event: JSON) -> Iterator[Delta]:
-        match event["type"]:
+        match event.get("type"):
             case "message_start":
                 self._count(event["message"].get("usage"))
             case "content_block_start":
@@ -171,17 +199,33 @@ class MessageLog:
             case "message_delta":
                 self._reason = event["delta"].get("stop_reason") or self._reason
                 self._count(event.get("usage"))
+            case "content_block_stop":
+                yield from self._close(event["index"])
             case "message_stop":
-                yield self._whole_usage()
-                self.finish = Finish(REASONS.get(self._reason, "stop"))
+                yield from self._stop()
+
+    def _stop(self) -> Iterator[Delta]:
+        yield self._whole_usage()
+        self.finish = Finish(REASONS.get(self._reason, "stop"))
+
+    def _close(self, index: int) -> Iterator[Delta]:
+        """Give a call that was told no arguments the empty object, which is what it means."""
+        if index in self._calls and index not in self._given:
+            name, call_id = self._calls[index]
+            yield ToolCall(str(index), "{}", name, call_id)
 
     def _block(self, index: int, block: JSON) -> Iterator[Delta]:
         if block["type"] == "tool_use":
             self._begun = True
             self._calls[index] = (block["name"], block["id"])
             given = block.get("input")
+            if given:
+                self._given.add(index)
             arguments = msgspec.json.encode(given).decode() if given else ""
             yield ToolCall(str(index), arguments, block["name"], block["id"])
+        elif block.get("thinking"):
+            self._begun = True
+            yield Reasoning(block["thinking"])
         elif block.get("text"):
             self._begun = True
             yield Text(block["text"], str(index))
@@ -193,9 +237,10 @@ class MessageLog:
                 yield Text(delta["text"])
             case "thinking_delta":
                 yield Reasoning(delta["thinking"])
-            case "input_json_delta":
-                name, call_id = self._calls[index]
-                yield ToolCall(str(index), delta["partial_json"], name, call_id)
+            case "input_json_delta" if index in self._calls:  # else of a tool the server runs
+                if delta["partial_json"]:
+                    self._given.add(index)
+                yield ToolCall(str(index), delta["partial_json"], *self._calls[index])
             case "citations_delta" if (cited := delta["citation"]).get("url"):
                 link = {"url": cited["url"], "title": cited.get("title") or ""}
                 yield Annotation({"type": "url_citation", **link})
@@ -261,16 +306,39 @@ def _input(arguments: str) -> JSON:
 
 
 def _block(part: JSON) -> JSON:
-    if part.get("type") != "image_url":
-        return {"type": "text", "text": part.get("text") or ""}
+    kind, text = part.get("type"), part.get("text") or part.get("refusal")
+    if text:
+        return {"type": "text", "text": text}
+    if kind == "file" and (document := _document(part["file"])):
+        return document
+    if kind != "image_url":
+        detail = f"The agent's server takes no {kind} of this form."
+        raise UpstreamError(detail, code="upstream_refused")
     image = part["image_url"]
     url = image["url"] if isinstance(image, dict) else image
+    return {"type": "image", "source": _source(url)}
+
+
+def _document(file: JSON) -> JSON | None:
+    """Return a file as a block; None where it is only an id that another service has given."""
+    given = file.get("file_data") or file.get("file_url")
+    if not given:
+        return None
+    data = file.get("file_data") or ""
+    source = _source(f"data:application/pdf;base64,{data}" if ":" not in given else given)
+    if source.get("media_type", "").startswith("text/"):
+        text = base64.b64decode(source["data"]).decode(errors="replace")
+        source = {"type": "text", "media_type": "text/plain", "data": text}
+    title = {"title": file["filename"]} if file.get("filename") else {}
+    return {"type": "document", "source": source, **title}
+
+
+def _source(url: str) -> JSON:
     head, comma, data = url.partition(",")
     if head.startswith("data:") and comma:
         kind = head.removeprefix("data:").partition(";")[0]
-        source = {"type": "base64", "media_type": kind, "data": data}
-        return {"type": "image", "source": source}
-    return {"type": "image", "source": {"type": "url", "url": url}}
+        return {"type": "base64", "media_type": kind, "data": data}
+    return {"type": "url", "url": url}
 
 
 def _tool(tool: JSON) -> JSON:
@@ -279,9 +347,13 @@ def _tool(tool: JSON) -> JSON:
     return told | ({"description": tool["description"]} if tool.get("description") else {})
 
 
-def _choice(choice: Any) -> JSON:
-    choice = mode_of(choice)
+def _choice(params: Mapping[str, Any]) -> JSON:
+    choice = mode_of(params.get("tool_choice"))
+    told: JSON = {}
     if isinstance(choice, dict) and choice.get("name"):
-        return {"tool_choice": {"type": "tool", "name": choice["name"]}}
-    known = {"required": "any", "none": "none"}
-    return {"tool_choice": {"type": known[choice]}} if choice in known else {}
+        told = {"type": "tool", "name": choice["name"]}
+    elif choice in ("required", "none"):
+        told = {"type": "any" if choice == "required" else "none"}
+    if params.get("parallel_tool_calls") is False and choice != "none":
+        told = {"type": "auto"} | told | {"disable_parallel_tool_use": True}
+    return {"tool_choice": told} if told else {}

@@ -11,6 +11,7 @@ from perdure.deltas import Delta, Finish, Reasoning, Refusal, Text, ToolCall, Us
 from perdure.errors import UpstreamError
 from perdure.handlers import failures
 from perdure.handlers.mould import Mould
+from perdure.items import parses
 from perdure.sse import Event, EventTooLarge, Parser
 
 DONE = b"[DONE]"
@@ -37,7 +38,7 @@ class _Function(msgspec.Struct, gc=False):
 
 
 class _ToolCall(msgspec.Struct, gc=False):
-    index: int | None = None
+    index: Any = None
     id: str | None = None
     function: _Function | None = None
 
@@ -62,6 +63,22 @@ class _Chunk(msgspec.Struct, gc=False):
     choices: list[_Choice] | None = None
     usage: Any = None
     error: Any = None
+
+
+class _Known(msgspec.Struct, gc=False):
+    """A tool call that has begun: its id, what its deltas are called, pieces of its arguments."""
+
+    call_id: str
+    key: str
+    pieces: list[str] = []
+
+    def is_other(self, call_id: str | None, name: str | None) -> bool:
+        """Tell whether a piece under this index begins another call."""
+        if call_id:
+            return call_id != self.call_id
+        if self.call_id or not name or not "".join(self.pieces[-1:]).rstrip().endswith("}"):
+            return False
+        return parses("".join(self.pieces))
 
 
 _NOTHING = _Delta()
@@ -97,7 +114,7 @@ class Answer:
         self._secrets = secrets
         self._parser = Parser()
         self._left: list[Event] = []
-        self._calls: dict[int, tuple[str, str]] = {}  # index -> (call id, key)
+        self._calls: dict[int, _Known] = {}  # by index
         self._known: Mould | None = None
         self._mould: Mould | None = None  # the known one, while nothing else waits to be read
         self._moulds = 0  # taken since one has served
@@ -158,7 +175,7 @@ class Answer:
         for choice in chunk.choices or ():
             if choice.delta is not None and not choice.index:
                 wanted = self._put(choice.delta, put)
-            if choice.finish_reason is not None:
+            if choice.finish_reason:  # some servers say "" until the end
                 self._end(choice.finish_reason)
         if chunk.usage is not None:
             for usage in usages(chunk.usage):
@@ -213,7 +230,7 @@ class Answer:
         except msgspec.ValidationError as error:
             self._check(data)
             raise failures.garbage(f"{error}.") from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if not data.strip():
                 return _Chunk()
             raise failures.garbage("a frame that is not JSON.") from None
@@ -257,13 +274,26 @@ class Answer:
 
     def _tool_call(self, call: _ToolCall) -> ToolCall:
         """Return the piece of a call; some servers count every call as number 0."""
-        index = call.index if call.index is not None else max(0, len(self._calls) - (not call.id))
-        call_id, key = self._calls.get(index, ("", ""))
-        if not key or (call.id and call.id != call_id):
-            key = f"{index}:{call.id}" if key else str(index)
-            call_id = call.id or ""
-            self._calls[index] = call_id, key
-        return _piece(key, call.id or "", call.function or _Function())
+        function = call.function or _Function()
+        index = _index(call.index)
+        if index is None:
+            index = max(0, len(self._calls) - (not call.id))
+        known = self._calls.get(index)
+        if known is None or known.is_other(call.id, function.name):
+            key = str(index) if known is None else f"{index}:{call.id or len(known.key)}"
+            known = self._calls[index] = _Known(call.id or "", key)
+        piece = _piece(known.key, call.id or "", function)
+        if not known.call_id:
+            known.pieces.append(piece.arguments)
+        return piece
+
+
+def _index(told: Any) -> int | None:
+    """Return a number, also where it came as text or with a decimal point."""
+    try:
+        return None if told is None else int(told)
+    except (TypeError, ValueError):
+        return None
 
 
 def _said(payload: bytes) -> str:
@@ -277,7 +307,7 @@ def _only_text(chunk: _Chunk) -> str:
     if chunk.usage is not None or chunk.error is not None:
         return ""
     (choice,) = chunk.choices
-    if choice.delta is None or choice.index or choice.finish_reason is not None:
+    if choice.delta is None or choice.index or choice.finish_reason:
         return ""
     text = choice.delta.content
     return text if isinstance(text, str) and choice.delta == _Delta(content=text) else ""

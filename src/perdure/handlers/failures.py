@@ -67,6 +67,13 @@ def garbage(reason: str) -> UpstreamError:
     return UpstreamError(detail, code="upstream_garbage")
 
 
+def no_stream(kind: str, body: bytes, *secrets: str) -> UpstreamError:
+    """Return the error for a body with status 200 that is neither events nor JSON."""
+    if "html" in kind or body.lstrip()[:1] == b"<":
+        return garbage("a web page; is the base URL right?")
+    return garbage(f"a text in place of a stream: {clean(_said(kind, body), *secrets)}")
+
+
 def in_stream(frame: Any, *secrets: str, first: bool) -> UpstreamError | None:
     """Return the error that a frame of a 200 stream tells, in any known shape; None: it tells none.
 

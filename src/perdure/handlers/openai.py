@@ -13,8 +13,9 @@ import msgspec
 from perdure.deltas import Delta
 from perdure.handlers import failures
 from perdure.handlers.completions import Answer
+from perdure.handlers.forms import is_whole
 from perdure.handlers.wishes import chat_fields
-from perdure.http import HttpClient, HttpError, Response
+from perdure.http import HttpClient, HttpError, Response, below
 from perdure.model import JSON
 from perdure.ports import Call
 
@@ -59,7 +60,7 @@ class OpenAIHandler:
         limit: str = "",
     ) -> None:
         self.can_continue = bool(continues)
-        self._url = base_url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
+        self._url = below(base_url, "/chat/completions")
         self._model = model
         self._key = (api_key or "").strip()
         self._headers = {"content-type": "application/json", "accept": "text/event-stream"}
@@ -80,7 +81,7 @@ class OpenAIHandler:
         answer = Answer(*self._secrets)
         try:
             async with self._ask(call) as response:
-                if _kind(response) == "application/json":
+                if await is_whole(response, *self._secrets):
                     for delta in answer.read_whole(await response.read(ANSWER_BYTES_MAX)):
                         yield delta
                 while not answer.done and (data := await self._next(response, answer)):
@@ -114,8 +115,6 @@ class OpenAIHandler:
                 body=body,
             ) as response:
                 if response.status == OK:
-                    if _kind(response) == "text/html":
-                        raise failures.garbage("a web page; is the base URL right?")
                     yield response
                     return
                 said = await response.read(failures.BODY_BYTES_MAX)
@@ -160,7 +159,3 @@ class OpenAIHandler:
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
             body["messages"] = [*call.messages, partial]
         return body
-
-
-def _kind(response: Response) -> str:
-    return response.headers.get("content-type", "").partition(";")[0].strip().lower()

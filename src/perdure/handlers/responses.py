@@ -20,7 +20,8 @@ from perdure.deltas import Delta, Marked
 from perdure.errors import UpstreamError
 from perdure.handlers import failures
 from perdure.handlers.agent_log import AgentLog
-from perdure.http import HttpClient, HttpError, Response
+from perdure.handlers.forms import is_whole
+from perdure.http import HttpClient, HttpError, Response, below
 from perdure.model import JSON
 from perdure.ports import Call
 from perdure.sse import EventTooLarge, Parser
@@ -60,7 +61,7 @@ class ResponsesHandler:
         poll_s: float = 1.0,
     ) -> None:
         self.can_continue = background
-        self._url = base_url.rstrip("/").removesuffix("/responses") + "/responses"
+        self._url = below(base_url, "/responses")
         self._model = model
         self._headers = {"content-type": "application/json", "accept": "text/event-stream"}
         key = (api_key or "").strip()
@@ -92,7 +93,7 @@ class ResponsesHandler:
 
     async def stop(self, position: JSON) -> None:
         """Stop the server's own run: nobody wants its answer any more. Never raises."""
-        url = f"{self._one(position['id'])}/cancel"
+        url = below(self._one(position["id"]), "/cancel")
         with contextlib.suppress(HttpError):
             async with self._client.request("POST", url, headers=self._headers, body=b""):
                 pass
@@ -104,6 +105,10 @@ class ResponsesHandler:
     @asynccontextmanager
     async def _asked(self, call: Call) -> AsyncIterator[Response]:
         body: JSON = {key: call.params[key] for key in call.params if key not in OURS}
+        if call.params.get("store") is False:
+            body["store"] = (
+                False  # what the caller wants nobody to keep, the agent's server neither
+            )
         body |= {"model": self._model, "input": list(call.items), "stream": True} | self._params
         if self._background:
             body |= {"background": True, "store": True}
@@ -118,7 +123,8 @@ class ResponsesHandler:
     @asynccontextmanager
     async def _followed(self, log: AgentLog) -> AsyncIterator[Response]:
         """Open the server's log behind what was read."""
-        url = f"{self._one(log.response_id)}?stream=true&starting_after={log.number}"
+        one = self._one(log.response_id)
+        url = f"{one}{'&' if '?' in one else '?'}stream=true&starting_after={log.number}"
         async with self._client.request("GET", url, headers=self._headers) as response:
             if response.status in (NOT_FOUND, GONE):
                 detail = "The agent's server does not know its own response any more."
@@ -176,8 +182,7 @@ class ResponsesHandler:
         parser = Parser()
         try:
             async with opened as response:
-                kind = response.headers.get("content-type", "")
-                if "json" in kind and "event-stream" not in kind:
+                if await is_whole(response, *self._secrets):
                     for delta in self._whole(await response.read_json(ANSWER_BYTES_MAX), log):
                         yield delta
                     return
@@ -209,7 +214,7 @@ class ResponsesHandler:
         return []
 
     def _one(self, response_id: str) -> str:
-        return f"{self._url}/{quote(response_id, safe='')}"
+        return below(self._url, f"/{quote(response_id, safe='')}")
 
     async def _refused(self, response: Response) -> UpstreamError:
         said = await response.read(failures.BODY_BYTES_MAX)

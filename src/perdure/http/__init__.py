@@ -11,7 +11,7 @@ Knows nothing of agents, retries of answers or server-sent events.
     └── ResponseBroken    the connection broke, or what came is not HTTP
 """
 
-from perdure.http.address import HttpError, RequestInvalid
+from perdure.http.address import HttpError, RequestInvalid, below
 from perdure.http.client import HttpClient, Response
 from perdure.http.connection import ConnectFailed, Headers, ResponseBroken
 
@@ -23,4 +23,5 @@ __all__ = [
     "RequestInvalid",
     "Response",
     "ResponseBroken",
+    "below",
 ]

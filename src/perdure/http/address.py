@@ -75,6 +75,12 @@ def parse(url: str) -> Address:
     return Address(parts.scheme, host, port or PORTS[parts.scheme], path, credentials)
 
 
+def below(base_url: str, path: str) -> str:
+    """Return the URL of `path` below a base, which may name it already and may end in a query."""
+    base, mark, query = base_url.partition("?")
+    return base.rstrip("/").removesuffix(path) + path + mark + query
+
+
 def route(address: Address) -> Route:
     """Return how to reach it: straight, or through `HTTP_PROXY` / `HTTPS_PROXY` minus `NO_PROXY`.
 

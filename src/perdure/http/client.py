@@ -28,6 +28,7 @@ class Response:
         headers: by name, in any case.
         receive: call and await it for the next bytes of the body; b"" = the end.
         listen: call and await it to have the next bytes given to a function (see `Connection`).
+        peek: call and await it for the first bytes, which are left to be read (see `Connection`).
 
     """
 
@@ -38,6 +39,7 @@ class Response:
         self._connection = connection
         self.receive: Callable[[], Awaitable[bytes]] = connection.receive
         self.listen: Callable[[Sink], Awaitable[None]] = connection.listen
+        self.peek: Callable[[], Awaitable[bytes]] = connection.peek
 
     def __aiter__(self) -> Response:
         return self
@@ -75,7 +77,7 @@ class Response:
 
     def detach(self) -> None:
         """Let go of the connection, which may serve the next request by now."""
-        self.receive = self.listen = self._gone
+        self.receive = self.listen = self.peek = self._gone
 
     async def _gone(self, *_: object) -> NoReturn:
         raise ResponseBroken(f"The response of {self._connection.name} was left before its end.")

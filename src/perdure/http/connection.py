@@ -150,6 +150,15 @@ class Connection(asyncio.Protocol):
             await self._wait()
         return self._take()
 
+    async def peek(self) -> bytes:
+        """Return what lies there of the body, waiting for its first bytes; all is left to be read.
+
+        b"" = it ended, or broke, before any came.
+        """
+        while not (self._pieces or self.ended or self.error is not None):
+            await self._wait()
+        return b"".join(self._pieces)
+
     async def listen(self, sink: Sink) -> None:
         """Give the body to `sink` as it arrives, without resuming the caller.
 

@@ -61,11 +61,6 @@ class AgentEvents:
         if not isinstance(answer, dict):
             raise failures.garbage("an answer that is no object.")
         yield from self._trace(answer)
-        error = failures.in_stream(answer, first=True)
-        if error is not None:
-            raise error
-        if not isinstance(answer.get("output"), list):
-            raise failures.garbage("an answer without an output.")
         yield from self._log.read_whole(answer)
         self.ended = True
 

@@ -15,6 +15,7 @@ from perdure.handlers import failures
 from perdure.handlers.completions import REASONS, Answer, usages
 from perdure.handlers.databricks.traces import trace_in
 from perdure.model import JSON
+from perdure.talk import text_in
 
 DONE = b"[DONE]"
 
@@ -145,18 +146,20 @@ class ChatAgent:
             yield ToolResult(call_id, output)
 
     def _assistant(self, delta: JSON) -> Iterator[Delta]:
+        message_id = delta.get("id") or ""
         if delta.get("content"):
-            yield Text(str(delta["content"]), delta.get("id") or "")
-        for call in delta.get("tool_calls") or ():
+            yield Text(text_in(delta["content"]), message_id)
+        for place, call in enumerate(delta.get("tool_calls") or ()):
             call_id, function = call.get("id") or "", call["function"]
-            if call_id not in self._calls:
-                self._calls.add(call_id)
-                yield ToolCall(call_id, function.get("arguments") or "", function["name"], call_id)
+            key = call_id or f"{message_id}#{place}"
+            if key not in self._calls:
+                self._calls.add(key)
+                yield ToolCall(key, function.get("arguments") or "", function["name"], call_id)
 
     def _tool(self, delta: JSON) -> Iterator[Delta]:
         """Gather the pieces of a tool's message, which share an id."""
         message_id, call_id = delta.get("id") or "", delta.get("tool_call_id") or ""
-        said = str(delta.get("content") or "")
+        said = text_in(delta.get("content"))
         before = self._result
         if before is not None and before[:2] == (message_id, call_id):
             said = before[2] + said

@@ -29,6 +29,7 @@ from perdure.handlers.databricks.endpoint import (
 )
 from perdure.handlers.databricks.traces import TRACE_HEADER
 from perdure.handlers.databricks.workspace import Answered, Workspace, refusal, sign_in_again
+from perdure.handlers.forms import is_whole
 from perdure.http import HttpError
 from perdure.ports import Call
 from perdure.sse import EventTooLarge, Parser
@@ -164,7 +165,7 @@ class DatabricksHandler:
         """Yield what a response says, to its end."""
         response = answered.response
         reader = (AgentEvents if kind == "responses" else Chat)(*answered.secrets)
-        if "json" in response.headers.get("content-type", ""):
+        if await is_whole(response, *answered.secrets):
             for delta in reader.read_whole(await response.read_json(ANSWER_BYTES_MAX)):
                 yield delta
         parser = Parser()
