@@ -10,6 +10,7 @@ import pytest
 from perdure.deltas import Delta, Text
 from perdure.errors import UpstreamError
 from perdure.handlers.anthropic import AnthropicHandler
+from perdure.handlers.forms import frame_of
 from perdure.handlers.openai import OpenAIHandler
 from perdure.handlers.responses import ResponsesHandler
 from perdure.http import below
@@ -106,6 +107,17 @@ async def test_a_page_and_a_text_are_told_and_not_asked_for_again(dialect, body,
     told = await refused(dialect, {"raw": body, "content_type": kind})
     assert words in told.detail
     assert (told.code, told.retryable) == ("upstream_garbage", False)
+
+
+def test_half_a_character_does_not_end_an_answer():
+    assert frame_of(b'{"a": ["x\\ud83d"]}') == {"a": ["x\ufffd"]}
+
+
+@pytest.mark.parametrize("data", [b"{", b"\xff", b'{"a":' + b"[" * 100_000])
+def test_what_is_no_json_is_garbage(data):
+    with pytest.raises(UpstreamError) as raised:
+        frame_of(data)
+    assert raised.value.code == "upstream_garbage"
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,10 @@ FRAMES: dict[str, tuple[list[Any], list[Delta]]] = {
         ],
         [ToolCall("1", "", "f", "c"), Finish("tool_calls")],
     ),
+    "half a character": (
+        ['{"choices":[{"delta":{"content":"a\\ud83d"}}]}', STOP],
+        [Text("a\ufffd"), END],
+    ),
     "an empty reason until the end": (
         [chunk({"content": "a"}, ""), chunk({"content": "b"}, ""), STOP],
         [Text("a"), Text("b"), END],

@@ -15,6 +15,7 @@ import msgspec
 from perdure.deltas import Annotation, Finish, Plain, Reasoning, Refusal, Text, ToolCall, ToolResult
 from perdure.deltas import Usage as UsageDelta
 from perdure.handlers import failures
+from perdure.handlers.forms import frame_of
 from perdure.handlers.item_keys import KINDS, ItemKeys
 from perdure.model import JSON
 
@@ -68,12 +69,7 @@ class AgentLog:
 
     def read(self, data: bytes) -> list[Plain]:
         """Return what an event says. Raises `UpstreamError` for failures and garbage."""
-        try:
-            event = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise failures.garbage("a frame that is not JSON.") from None
-        except RecursionError:
-            raise failures.garbage("a frame that is nested too deeply.") from None
+        event = frame_of(data)
         if not isinstance(event, dict):
             return []
         error = failures.in_stream(event, *self._secrets, first=not self.begun)

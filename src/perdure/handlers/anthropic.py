@@ -11,7 +11,7 @@ import msgspec
 from perdure.deltas import Annotation, Delta, Finish, Reasoning, Text, ToolCall, Usage
 from perdure.errors import UpstreamError
 from perdure.handlers import failures
-from perdure.handlers.forms import is_whole
+from perdure.handlers.forms import frame_of, is_whole
 from perdure.handlers.wishes import mode_of, offered
 from perdure.http import HttpClient, HttpError, Response, below
 from perdure.model import JSON
@@ -161,11 +161,7 @@ class MessageLog:
         """Yield what an event says. Raises `UpstreamError` for failures and garbage."""
         if self.finish is not None or data[:6] == b"[DONE]":
             return  # the end has come, or another dialect's word for it
-        try:
-            event = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise failures.garbage("a frame that is not JSON.") from None
-        yield from self._guarded(event, self._event)
+        yield from self._guarded(frame_of(data), self._event)
 
     def read_whole(self, message: Any) -> Iterator[Delta]:
         """Yield what an answer says that came in one piece. Raises as `read` does."""

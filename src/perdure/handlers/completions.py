@@ -10,6 +10,7 @@ import msgspec
 from perdure.deltas import Delta, Finish, Reasoning, Refusal, Text, ToolCall, Usage
 from perdure.errors import UpstreamError
 from perdure.handlers import failures
+from perdure.handlers.forms import frame_of
 from perdure.handlers.mould import Mould
 from perdure.items import parses
 from perdure.sse import Event, EventTooLarge, Parser
@@ -233,7 +234,7 @@ class Answer:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if not data.strip():
                 return _Chunk()
-            raise failures.garbage("a frame that is not JSON.") from None
+            chunk = self._chunk(msgspec.json.encode(frame_of(data)))
         if chunk.error is not None or chunk.choices is None:
             self._check(data)
         return chunk

@@ -1,9 +1,15 @@
-"""In which form a server answers: told by the first bytes, since content types are often wrong."""
+"""In which form a server answers, whatever it calls it; and its frames as JSON."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import msgspec
+
 from perdure.handlers import failures
 from perdure.http import Response
+from perdure.wire import clean
 
 FIELDS = (b"data", b"event", b"id", b"retry", b":")
 """What a line of an event stream begins with."""
@@ -26,6 +32,18 @@ async def is_whole(response: Response, *secrets: str) -> bool:
     if "event-stream" in kind and head[:1] != b"<":
         return False
     raise failures.no_stream(kind, await response.read(failures.BODY_BYTES_MAX), *secrets)
+
+
+def frame_of(data: bytes) -> Any:
+    """Return a frame's JSON; U+FFFD stands for half a character. Raises `UpstreamError`."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:  # the strict decoder takes no lone surrogates, into which some servers cut characters
+        return clean(json.loads(data))
+    except (ValueError, RecursionError):
+        raise failures.garbage("a frame that is not JSON.") from None
 
 
 def _begin_alike(head: bytes, field: bytes) -> bool:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from perdure.deltas import Finish, Plain, Trace
 from perdure.handlers import failures
 from perdure.handlers.agent_log import AgentLog
 from perdure.handlers.databricks.traces import trace_in
+from perdure.handlers.forms import frame_of
 
 DONE = b"[DONE]"
 
@@ -44,10 +43,7 @@ class AgentEvents:
         if self.ended or data[:6] == DONE:
             self.ended = True
             return
-        try:
-            frame = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise failures.garbage("a frame that is not JSON.") from None
+        frame = frame_of(data)
         yield from self._trace(frame)
         yield from self._log.read(data)
         kind = frame.get("type") if isinstance(frame, dict) else None

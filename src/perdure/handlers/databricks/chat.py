@@ -14,6 +14,7 @@ from perdure.deltas import Delta, Finish, Text, ToolCall, ToolResult, Trace
 from perdure.handlers import failures
 from perdure.handlers.completions import REASONS, Answer, usages
 from perdure.handlers.databricks.traces import trace_in
+from perdure.handlers.forms import frame_of
 from perdure.model import JSON
 from perdure.talk import text_in
 
@@ -52,10 +53,7 @@ class Chat:
         if self.ended or data[:6] == DONE:
             self.ended = True
             return
-        try:
-            frame = msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            raise failures.garbage("a frame that is not JSON.") from None
+        frame = frame_of(data)
         yield from self._trace(frame)
         if not isinstance(frame, dict):
             return
