@@ -22,6 +22,7 @@ from perdure.stores.sqlite.backup import back_up
 from tests.contract.stores import (
     RUN,
     Pen,
+    always_again,
     ask,
     begin,
     complete,
@@ -592,3 +593,14 @@ async def test_a_running_request_goes_on_after_a_start_under_its_claim(tmp_path)
         await complete(store, pen, "and on")
         assert (await sound(store, pen.id)).text() == "so far and on"
         assert await store.admit(RUN) == []
+
+
+@pytest.mark.parametrize("leap_s", [3_600, -3_600])
+async def test_a_leap_of_the_machines_clock_ends_no_lease(sqlite, monkeypatch, leap_s):
+    """Guard: `steady_time`; the only process there is would take its own answers over."""
+    await begin(sqlite)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + leap_s)
+    assert await sqlite.reap(always_again) == []
+    monkeypatch.undo()
+    assert await sqlite.reap(always_again) == []

@@ -14,6 +14,7 @@ import fcntl
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -61,6 +62,7 @@ class Database:
         self._scheduled = False
         self._lock_file: int | None = None
         self._stop = threading.Event()
+        self._steady_since = time.time() - time.monotonic()
 
     def open(self) -> None:
         """Take the lock and connect; raises `Unavailable` when another process has the file."""
@@ -95,6 +97,13 @@ class Database:
             log.warning("could not checkpoint before leaving: %s", error)
         self.writer.close()
         self._unlock()
+
+    def steady_time(self) -> float:
+        """Return unix seconds that never leap: for leases, of which this process alone knows.
+
+        By the machine's own clock a correction, or a laptop that wakes, would end them all at once.
+        """
+        return self._steady_since + time.monotonic()
 
     async def write(self, work: Work[T]) -> T:
         """Run `work` in a transaction, at once or shared; return its result once it is committed.

@@ -94,7 +94,7 @@ class Requests(Transitions):
                 " RETURNING attempt, requeued_for, agent_id",
                 claim_id,
                 worker_id,
-                now + lease_s,
+                self.db.steady_time() + lease_s,
                 now,
                 request_id,
             )
@@ -116,7 +116,7 @@ class Requests(Transitions):
 
     async def renew(self, claims: Mapping[str, str], lease_s: float) -> set[str]:
         def work() -> set[str]:
-            until = time.time() + lease_s
+            until = self.db.steady_time() + lease_s
             return {
                 request_id
                 for request_id, claim_id in claims.items()
@@ -184,7 +184,7 @@ class Requests(Transitions):
                 f"SELECT {rows.REQUEST} FROM request WHERE {rows.UNFINISHED}"
                 " AND status = 'streaming' AND (? OR lease_until < ?) ORDER BY created_at",
                 dead,
-                now,
+                self.db.steady_time(),
             )
             requests = [rows.request(row) for row in found]
             for request in requests:
@@ -204,7 +204,7 @@ class Requests(Transitions):
             return [self._get(request.id) for request in requests]
 
         lapsed = f"{rows.UNFINISHED} AND status = 'streaming' AND lease_until < ?"
-        if not dead and not self._exists(lapsed, time.time()):
+        if not dead and not self._exists(lapsed, self.db.steady_time()):
             return []
         return await self.db.write(work)
 
