@@ -11,6 +11,7 @@ import time
 
 import pytest
 import pytest_asyncio
+import redis
 
 from perdure.queues.celery import ECHO, TASK, CeleryQueue
 from perdure.worker import LATE_EXIT
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)
 SLOTS = 4
 WAITING_MAX = 200
 EXIT_S = 15.0
+REFUSES_S = 4.0
 ONE_ANSWER = {"chunks": 15, "rate": 15}
 """About a second."""
 
@@ -169,6 +171,20 @@ async def test_a_queue_s_cap_holds_whichever_servers_are_asked_at_once(world):
 
 
 # How sick ones leave
+
+
+async def test_a_broker_that_refuses_for_a_while_costs_no_worker(world):
+    """Guard: `broker_channel_error_retry`. In a failover it answers, and takes nothing."""
+    pids = [worker.pid for worker in world.workers]
+    with redis.Redis.from_url(f"{world.broker.connection_url}/0") as broker:
+        broker.replicaof("127.0.0.1", "1")
+        await asyncio.sleep(REFUSES_S)  # why: workers have no port to ask whether they noticed
+        broker.replicaof("NO", "ONE")
+    accepted = [await world.api_of("carol").ask({"name": "late", "chunks": 3}) for _ in pids]
+    for each in accepted:
+        assert (await world.api_of("carol").ended(each["request_id"]))["status"] == "completed"
+    assert not any("Unrecoverable" in worker.story() for worker in world.workers)
+    assert [worker.pid for worker in world.workers] == pids
 
 
 async def test_a_worker_that_hears_nothing_of_its_broker_leaves(world):

@@ -40,6 +40,7 @@ FORCED: dict[str, Any] = {
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_max_retries": None,
     "broker_connection_retry_on_startup": True,
+    "broker_channel_error_retry": True,  # a primary that became a replica refuses, and recovers
     "broker_connection_timeout": CONNECT_S,
 }
 """What must hold, whatever a user configures: else answers run twice, or wait for ever."""
