@@ -108,3 +108,22 @@ test("lists, quotations and tables run in the direction of their own words", () 
     expect(page.querySelector(name)?.getAttribute("dir")).toBe("auto");
   }
 });
+
+test("marks of footnotes lead there and back, and no two texts share them", () => {
+  const noted = "One[^a]\n\n[^a]: A";
+  const page = render([<Markdown key="1" text={noted} />, <Markdown key="2" text={noted} />]);
+  const links = Array.from(page.container.querySelectorAll("a"));
+  expect(links).toHaveLength(4);
+  const [there, back] = links.map((link) => link.getAttribute("href")?.slice(1));
+  expect(links[0]?.id).toBe(back);
+  expect(page.container.querySelector("li")?.id).toBe(there);
+  expect(new Set(links.map((link) => link.getAttribute("href"))).size).toBe(4);
+  expect(links[1]?.getAttribute("aria-label")).toBe("Back to reference 1");
+});
+
+test("a long text with footnotes is formatted, a single long block keeps its lines", () => {
+  const long = html(`One[^a]\n\n${`${"**Words** of it. ".repeat(50)}\n\n`.repeat(20)}[^a]: A`);
+  expect(long.querySelectorAll("strong")).toHaveLength(1_000);
+  const raw = html("a line\n".repeat(3_000));
+  expect(raw.querySelector("p")?.className).toContain("raw");
+});

@@ -1,16 +1,14 @@
-import { lazy, memo, Suspense, useEffect, useRef } from "react";
+import { memo, useEffect, useId, useRef } from "react";
 import { join } from "~/ui/join";
-import { CodeBlock } from "../code/CodeBlock";
+import { CodeView } from "../code/CodeView";
 import { Pace } from "../scroll/pace";
 import { useRange } from "../scroll/stepwise";
 import { Blocks, type Parted } from "./blocks";
-import { hasFootnotes, withDefinitions } from "./definitions";
+import { withDefinitions } from "./definitions";
 import type { Group } from "./groups";
 import styles from "./Markdown.module.css";
 import type { Block } from "./split";
 import { TextBlock } from "./TextBlock";
-
-const Diagram = lazy(() => import("../diagrams/Diagram"));
 
 /** Shared by all answers: what a block costs is much the same everywhere. */
 const BLOCKS = new Pace(6);
@@ -27,7 +25,8 @@ interface MarkdownProps {
 export const Markdown = memo(function Markdown({ text, growing = false }: MarkdownProps) {
   const held = useRef<Blocks | null>(null);
   held.current ??= new Blocks();
-  const { groups, count, ...whole } = held.current.update(text, !growing && hasFootnotes(text));
+  const { groups, count, ...shared } = held.current.update(text, growing);
+  const id = useId();
   const { from, to } = useRange(count, BLOCKS);
   return (
     <div className={join(styles.markdown, growing && styles.growing)}>
@@ -42,7 +41,8 @@ export const Markdown = memo(function Markdown({ text, growing = false }: Markdo
             to={Math.min(to, end)}
             last={n === groups.length - 1}
             open={growing && n === groups.length - 1}
-            {...whole}
+            id={id}
+            {...shared}
           />
         );
       })}
@@ -50,9 +50,12 @@ export const Markdown = memo(function Markdown({ text, growing = false }: Markdo
   );
 });
 
-type Whole = Pick<Parted, "definitions" | "level">;
+interface Shared extends Pick<Parted, "definitions" | "level" | "whole"> {
+  /** Of this text among those of the page. */
+  id: string;
+}
 
-interface GroupViewProps extends Whole {
+interface GroupViewProps extends Shared {
   group: Group;
   /** Which blocks are shown, counted in the whole text. */
   from: number;
@@ -64,11 +67,11 @@ interface GroupViewProps extends Whole {
 
 /** Some blocks. Out of sight a group rests: it keeps its size, and costs nothing while others grow. */
 const GroupView = memo(function GroupView(props: GroupViewProps) {
-  const { group, from, to, last, open, definitions, level } = props;
+  const { group, from, to, last, open, ...rest } = props;
   const box = useRef<HTMLDivElement>(null);
-  const whole = !open && to - from === group.blocks.length;
+  const complete = !open && to - from === group.blocks.length;
   useEffect(() => {
-    if (!whole) return;
+    if (!complete) return;
     // Not by a class of React's: nothing has to be rendered for it.
     const rest = () => box.current?.classList.add(styles.resting ?? "");
     // The browser knows its size only when it has been in a frame: on a busy machine that is late.
@@ -77,47 +80,39 @@ const GroupView = memo(function GroupView(props: GroupViewProps) {
       REST_AFTER_MS,
     );
     return () => clearTimeout(timer);
-  }, [whole]);
+  }, [complete]);
   return (
     <div ref={box} className={join(styles.group, last && styles.last)}>
       {Array.from(group.blocks.entries(), ([n, block]) => {
         const place = group.start + n;
         if (place < from || place >= to) return null;
         const ending = open && n === group.blocks.length - 1;
-        return <BlockView key={place} {...{ block, open: ending, definitions, level }} />;
+        return <BlockView key={place} block={block} open={ending} {...rest} />;
       })}
     </div>
   );
 });
 
-interface BlockViewProps extends Whole {
+interface BlockViewProps extends Shared {
   block: Block;
   open: boolean;
 }
 
 /** Each block stands in a box of its own, so that a new one restyles nothing but itself. */
-const BlockView = memo(function BlockView({ block, open, definitions, level }: BlockViewProps) {
+const BlockView = memo(function BlockView({ block, open, definitions, ...rest }: BlockViewProps) {
+  const { whole } = rest;
   const goesOn = block.kind === "text" && block.goesOn;
   return (
     <div dir="auto" className={goesOn ? styles.further : styles.block}>
       {block.kind === "code" ? (
-        <CodeView {...block} open={open && block.open} />
+        <CodeView text={block.text} language={block.language} open={open && block.open} />
       ) : (
-        <TextBlock text={withDefinitions(block.text, definitions)} open={open} level={level} />
+        <TextBlock
+          text={whole ? block.text : withDefinitions(block.text, definitions)}
+          open={open}
+          {...rest}
+        />
       )}
     </div>
   );
 });
-
-type CodeViewProps = Extract<Block, { kind: "code" }>;
-
-/** Code; a diagram is drawn once its text is whole. */
-function CodeView({ text, language, open }: CodeViewProps) {
-  const code = <CodeBlock code={text} language={language} open={open} />;
-  if (open || language !== "mermaid") return code;
-  return (
-    <Suspense fallback={code}>
-      <Diagram source={text} />
-    </Suspense>
-  );
-}

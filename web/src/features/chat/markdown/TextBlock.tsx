@@ -1,14 +1,14 @@
-import { memo, useEffect, useState } from "react";
+import { memo, useEffect, useMemo, useState } from "react";
 import Markdown, { type Options } from "react-markdown";
 import { safeAddress } from "./address";
-import { elementsFor } from "./elements";
+import { BLOCK_CHARACTERS_MAX, WHOLE_CHARACTERS_MAX } from "./blocks";
+import { elementsFor, Growing } from "./elements";
 import { gfm } from "./gfm";
+import styles from "./Markdown.module.css";
 import { withMath, withSources } from "./math";
 
 type Plugins = NonNullable<Options["remarkPlugins"]>;
 
-/** More than this in one paragraph is no prose: it is shown as it is. */
-const PARSED_CHARACTERS_MAX = 12_000;
 const GFM: Plugins = [gfm];
 
 let withMathPlugins: Plugins | null = null;
@@ -55,17 +55,31 @@ interface TextBlockProps {
   open: boolean;
   /** Of the first heading in the whole text; null = there is none. */
   level: number | null;
+  /** It is all of the text. */
+  whole: boolean;
+  /** Of the text among those of the page. */
+  id: string;
 }
 
 /** A block of Markdown that is not code. */
-export const TextBlock = memo(function TextBlock({ text, open, level }: TextBlockProps) {
+export const TextBlock = memo(function TextBlock(props: TextBlockProps) {
+  const { text, open, level, id } = props;
   const whole = useRepair(open)?.(text) ?? text;
   const math = withMath(whole);
   const plugins = usePlugins(math !== null);
-  if (text.length > PARSED_CHARACTERS_MAX) return <p>{text}</p>;
+  const marks = useMemo(() => ({ clobberPrefix: `${id}-` }), [id]);
+  const characters_max = props.whole ? WHOLE_CHARACTERS_MAX : BLOCK_CHARACTERS_MAX;
+  if (text.length > characters_max) return <p className={styles.raw}>{text}</p>;
   return (
-    <Markdown remarkPlugins={plugins} components={elementsFor(level)} urlTransform={safeAddress}>
-      {plugins === GFM && math !== null ? withSources(math) : (math ?? whole)}
-    </Markdown>
+    <Growing value={open}>
+      <Markdown
+        remarkPlugins={plugins}
+        remarkRehypeOptions={marks}
+        components={elementsFor(level)}
+        urlTransform={safeAddress}
+      >
+        {plugins === GFM && math !== null ? withSources(math) : (math ?? whole)}
+      </Markdown>
+    </Growing>
   );
 });

@@ -21,3 +21,8 @@ test("footnotes are no definitions of links", () => {
   expect(hasFootnotes("Words[^1]\n\n[^1]: A note")).toBe(true);
   expect(hasFootnotes("a[^1]")).toBe(false);
 });
+
+test("footnotes of a part of a text stay to be read", () => {
+  expect(withDefinitions("[^1]: A note", known)).toBe("\\[^1]: A note");
+  expect(withDefinitions("Words[^1]", known)).toBe("Words[^1]");
+});

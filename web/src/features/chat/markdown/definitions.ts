@@ -10,7 +10,7 @@ type Entries = readonly (readonly [name: string, whole: string])[];
 const DEFINITION = /^ {0,3}\[([^\]^\n][^\]\n]*)\]:[ \t]*\S.*$/gm;
 const NONE: Definitions = new Map();
 const FOOTNOTE = /^\[\^[^\]\n]+\]:/m;
-const FOOTNOTES_CHARACTERS_MAX = 40_000;
+const FOOTNOTES = new RegExp(FOOTNOTE, "gm");
 const HEADING = /^ {0,3}(#{1,6})(?:\s|$)|^ {0,3}\S.*\n {0,3}(=+|-+)[ \t]*$/m;
 
 /** Returns the definitions of the blocks by name; the same object as `before` if they are the same,
@@ -44,8 +44,10 @@ function same(one: Definitions, other: Definitions): boolean {
   return Array.from(one).every(([name, whole]) => other.get(name) === whole);
 }
 
-/** Returns the block with those definitions behind it that it uses and does not have itself. */
-export function withDefinitions(block: string, known: Definitions): string {
+/** Returns the block with those definitions behind it that it uses and does not have itself, and
+ * its footnotes as text: of a part of the text the parser would drop them. */
+export function withDefinitions(text: string, known: Definitions): string {
+  const block = text.includes("[^") ? text.replace(FOOTNOTES, "\\$&") : text;
   if (known.size === 0 || !block.includes("[")) return block;
   const lower = block.toLowerCase();
   const used = Array.from(known).filter(
@@ -56,7 +58,7 @@ export function withDefinitions(block: string, known: Definitions): string {
 
 /** Says whether a finished text has to be parsed whole, since its footnotes are numbered. */
 export function hasFootnotes(text: string): boolean {
-  return text.length < FOOTNOTES_CHARACTERS_MAX && text.includes("[^") && FOOTNOTE.test(text);
+  return text.includes("[^") && FOOTNOTE.test(text);
 }
 
 /** Returns the level of the text's first heading, 1 to 6; null = there is none yet. */

@@ -1,11 +1,11 @@
 /** How the elements of Markdown look. */
 
-import { isValidElement, type ReactNode, useState } from "react";
+import { createContext, isValidElement, type ReactNode, use, useState } from "react";
 import type { Components } from "react-markdown";
 import { usePreferences } from "~/hooks";
 import { Icon } from "~/ui/icons";
 import { join } from "~/ui/join";
-import { CodeBlock } from "../code/CodeBlock";
+import { CodeView } from "../code/CodeView";
 import { hostOf, isInline, isSecure } from "./address";
 import { Formula } from "./Formula";
 import styles from "./Markdown.module.css";
@@ -20,17 +20,38 @@ function Code({ className, children }: CodeProps) {
   return <code className={styles.code}>{children}</code>;
 }
 
+/** Whether the block that is shown may still grow. */
+export const Growing = createContext(false);
+
+function Fence({ text, language }: { text: string; language: string }) {
+  return <CodeView text={text} language={language} open={use(Growing)} />;
+}
+
 function Pre({ children }: { children?: ReactNode }) {
   if (!isValidElement<CodeProps>(children)) return <pre>{children}</pre>;
   const { className = "", children: code } = children.props;
   if (className.includes("math-display")) return <Formula source={String(code)} display />;
   const language = /language-(\S+)/.exec(className)?.[1] ?? "";
-  return <CodeBlock code={String(code ?? "")} language={language} />;
+  return <Fence text={String(code ?? "")} language={language} />;
 }
 
-function Link({ href, children }: { href?: string | undefined; children?: ReactNode }) {
+interface LinkProps {
+  href?: string | undefined;
+  /** Of the mark of a footnote, to which its words lead back. */
+  id?: string | undefined;
+  "aria-label"?: string | undefined;
+  children?: ReactNode;
+}
+
+function Link({ href, id, "aria-label": label, children }: LinkProps) {
   if (!href) return <span>{children}</span>;
-  if (href.startsWith("#")) return <a href={href}>{children}</a>;
+  if (href.startsWith("#")) {
+    return (
+      <a href={href} id={id} aria-label={label}>
+        {children}
+      </a>
+    );
+  }
   return (
     <a href={href} target="_blank" rel="noopener noreferrer nofollow">
       {children}

@@ -118,3 +118,26 @@ describe("Splitter", () => {
     expect(best(5000)).toBeLessThan(10 * best(500) + 250);
   });
 });
+
+test("a long table is cut at rows, and each piece repeats the head", () => {
+  const rows = Array.from({ length: 900 }, (_, n) => `| row ${n} | a cell of some length |`);
+  const text = `Words:\n| a | b |\n| - | - |\n${rows.join("\n")}\n\nThe end.`;
+  const blocks = split(text);
+  expect(blocks.length).toBeGreaterThan(3);
+  for (const { text: piece } of blocks) expect(piece.length).toBeLessThan(8_200);
+  const tables = blocks.slice(0, -1).map((block) => block.text.split("\n"));
+  expect(tables.slice(1).every(([one, two]) => one === "| a | b |" && two === "| - | - |")).toBe(
+    true,
+  );
+  expect(tables.flat().filter((line) => line.startsWith("| row"))).toEqual(rows);
+  expect(blocks.map((block) => block.kind === "text" && block.goesOn)).toEqual([
+    false,
+    ...tables.slice(1).map(() => true),
+    false,
+  ]);
+});
+
+test("lines with pipes that are no table are not cut", () => {
+  expect(split("a | b\n".repeat(3_000))).toHaveLength(1);
+  expect(split(`| a | b |\n| - |\n${"| c | d |\n".repeat(3_000)}`)).toHaveLength(1);
+});

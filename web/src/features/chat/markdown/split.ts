@@ -9,7 +9,7 @@ export type Block =
   | {
       readonly kind: "text";
       readonly text: string;
-      /** It goes on with the list of the block before. */
+      /** It goes on with the list or the table of the block before. */
       readonly goesOn: boolean;
     }
   | {
@@ -22,6 +22,9 @@ export type Block =
 /** A list is cut at an item once its block has so many characters; `<ol start>` keeps its numbers. */
 const LIST_CHARACTERS_MAX = 2000;
 
+/** A table is cut at a row once its block has so many characters. */
+const TABLE_CHARACTERS_MAX = 8000;
+
 const COMPARED = 256;
 
 const FENCE = /^( {0,3})(`{3,}|~{3,})(.*)$/;
@@ -29,6 +32,7 @@ const INNER_FENCE = /^\s*(?:[-*+] |\d{1,9}[.)] )?\s*(`{3,}|~{3,})/;
 const HEADING = /^ {0,3}#{1,6}(\s|$)/;
 const ITEM = /^ {0,3}([-*+]|\d{1,9}[.)])(\s|$)/;
 const INDENTED = /^(\t| {2,})/;
+const TABLE_RULE = /^ {0,3}\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
 const RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
 
 interface State {
@@ -41,6 +45,8 @@ interface State {
   indented: boolean;
   blank: boolean;
   goesOn: boolean;
+  /** The first two lines of the table in it, which each of its pieces repeats; "" = none. */
+  head: string;
 }
 
 const BETWEEN: State = {
@@ -51,6 +57,7 @@ const BETWEEN: State = {
   indented: false,
   blank: false,
   goesOn: false,
+  head: "",
 };
 
 /** Holds the blocks of one text that grows at its end; another text makes it begin anew. */
@@ -112,8 +119,11 @@ function line(state: State, text: string, from: number, to: number, blocks: Bloc
     state.blank = state.start >= 0;
     return state;
   }
-  if (state.start >= 0 && !begins(state, words, from)) return goOn(state, words);
+  if (state.start >= 0 && !begins(state, words, from)) return goOn(state, words, text, from);
   finish(state, text, from, blocks);
+  if (cutsTable(state, words, from)) {
+    return { ...BETWEEN, start: from, goesOn: true, head: state.head };
+  }
   const goesOn = state.list !== "" && sort(ITEM.exec(words)?.[1]) === state.list;
   return { ...begin(words, from, to), goesOn };
 }
@@ -145,11 +155,12 @@ function begins(state: State, words: string, from: number): boolean {
   if (state.list && INDENTED.test(words)) return false;
   if (FENCE.test(words) || HEADING.test(words)) return true;
   if (state.indented && INDENTED.test(words)) return false;
-  return state.blank;
+  return state.blank || cutsTable(state, words, from);
 }
 
 /** Lets the line go on with the block that is there. */
-function goOn(state: State, words: string): State {
+function goOn(state: State, words: string, text: string, from: number): State {
+  if (!state.head && !state.list) state.head = headOf(words, text, from);
   const item = ITEM.exec(words);
   if (item && !state.list) state.list = sort(item[1]);
   state.blank = false;
@@ -180,6 +191,26 @@ function waits(state: State, words: string): RegExp | null {
   return null;
 }
 
+/** Says whether the line is a row at which a long table is cut. */
+function cutsTable({ head, start, blank }: State, words: string, from: number): boolean {
+  if (!head || blank || from - start <= TABLE_CHARACTERS_MAX) return false;
+  return words.includes("|") && !FENCE.test(words) && !HEADING.test(words);
+}
+
+/** Returns the head of the table that this line makes with the one before it; "" = it makes none. */
+function headOf(words: string, text: string, from: number): string {
+  if (!TABLE_RULE.test(words)) return "";
+  const line = text.slice(text.lastIndexOf("\n", from - 2) + 1, from).trimEnd();
+  return line.includes("|") && cells(line) === cells(words) ? `${line}\n${words}` : "";
+}
+
+function cells(row: string): number {
+  return row
+    .trim()
+    .replace(/^\||\|$/g, "")
+    .split(/(?<!\\)\|/).length;
+}
+
 function sort(marker: string | undefined): string {
   return marker === undefined ? "" : /\d/.test(marker) ? "1" : marker;
 }
@@ -197,5 +228,7 @@ function close(state: State, text: string, to: number, open: boolean): Block | n
       ? { kind: "code", text: "", language: "", open }
       : { kind: "code", text: text.slice(body, to), language, open };
   }
-  return { kind: "text", text: text.slice(state.start, to).trimEnd(), goesOn: state.goesOn };
+  const { head, goesOn } = state;
+  const repeated = goesOn && head ? `${head}\n` : "";
+  return { kind: "text", text: repeated + text.slice(state.start, to).trimEnd(), goesOn };
 }
