@@ -1,4 +1,5 @@
 import { type ReactNode, useEffect, useState } from "react";
+import { flushSync } from "react-dom";
 import { Sidebar } from "~/features/chats/Sidebar";
 import { actions, useChat, useConfig, useOperating, usePreferences, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
@@ -36,7 +37,7 @@ export function Shell({ sought, children, ...rest }: ShellProps) {
     <div className={join(styles.shell, shown && styles.parted, wide && collapsed && styles.railed)}>
       {shown && (
         <aside className={styles.side} aria-label="Sidebar">
-          <Sidebar {...rest} sought={sought} onCollapse={() => showSidebar(false)} />
+          <Sidebar {...rest} sought={sought} onCollapse={() => switchSidebar(false)} />
         </aside>
       )}
       {!wide && drawn && (
@@ -44,7 +45,7 @@ export function Shell({ sought, children, ...rest }: ShellProps) {
           <Sidebar {...rest} sought={sought} onCollapse={() => draw(false)} />
         </Drawer>
       )}
-      {wide && collapsed && <Rail onShow={() => showSidebar(true)} />}
+      {wide && collapsed && <Rail onShow={() => switchSidebar(true)} />}
       <div className={styles.main} inert={!wide && drawn}>
         {!wide && <Bar onShow={() => draw(true)} />}
         <ConnectionSign />
@@ -58,12 +59,18 @@ function showSidebar(sidebar: boolean): void {
   actions.setPreferences({ sidebar });
 }
 
+/** The button that takes the other's place takes its focus. */
+function switchSidebar(sidebar: boolean): void {
+  flushSync(() => showSidebar(sidebar));
+  document.querySelector<HTMLElement>("aside [data-switch]")?.focus();
+}
+
 /** What is left of the sidebar when it is hidden. */
 function Rail({ onShow }: { onShow: () => void }) {
   const { open } = useRoute();
   return (
     <aside className={styles.rail} aria-label="Sidebar, hidden">
-      <IconButton label="Show sidebar" icon="sidebar" onClick={onShow} />
+      <IconButton label="Show sidebar" icon="sidebar" data-switch="" onClick={onShow} />
       <IconButton label="New chat" icon="plus" onClick={() => open(null)} />
     </aside>
   );
@@ -78,7 +85,9 @@ function Bar({ onShow }: { onShow: () => void }) {
     <header className={styles.bar}>
       <IconButton label="Show sidebar" icon="menu" onClick={onShow} />
       {chat ? (
-        <h1 className={styles.title}>{chat.title}</h1>
+        <h1 dir="auto" className={styles.title}>
+          {chat.title}
+        </h1>
       ) : (
         <span className={styles.name}>{product}</span>
       )}

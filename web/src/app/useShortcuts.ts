@@ -75,7 +75,7 @@ function stopper(): Act | undefined {
 }
 
 function focusComposer(): void {
-  document.querySelector<HTMLTextAreaElement>("main textarea")?.focus();
+  document.querySelector<HTMLTextAreaElement>("[data-composer]")?.focus();
 }
 
 /** Open the chat above or below in the sidebar. */

@@ -8,6 +8,8 @@ interface DialogProps {
   open: boolean;
   onClose: () => void;
   side?: boolean;
+  /** It holds what would be lost: a click beside it does not close it. */
+  holds?: boolean;
   closeLabel?: string;
   children: ReactNode;
 }
@@ -21,6 +23,7 @@ export function Dialog({
   open,
   onClose,
   side,
+  holds = false,
   closeLabel = "Close",
   children,
 }: DialogProps) {
@@ -32,7 +35,7 @@ export function Dialog({
   }, [open]);
   if (!open) return null;
   const outside = (event: MouseEvent) => {
-    if (event.target === dialog.current) onClose();
+    if (event.target === dialog.current && !holds) onClose();
   };
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: Escape closes it, the click is a second way

@@ -48,6 +48,7 @@ function Card({ toast, onDismiss, duration_ms }: CardProps) {
   return (
     <div
       role="none"
+      data-toast=""
       className={join(styles.toast, toast.tone === "danger" && styles.danger)}
       onPointerEnter={() => hold(true)}
       onPointerLeave={() => hold(false)}

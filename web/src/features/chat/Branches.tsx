@@ -1,3 +1,4 @@
+import { useEffect, useRef } from "react";
 import type { BranchMessage } from "~/core/types";
 import { actions } from "~/hooks";
 import { IconButton } from "~/ui/Button";
@@ -9,17 +10,30 @@ interface BranchesProps {
   what: "answer" | "question";
 }
 
+/** The version that was asked for by a button here: its own takes the focus, once it is shown. */
+let sought: { id: string; step: number } | null = null;
+
 /** Which of several alternatives this is, e.g. ‹ 2/3 ›, and the way to the others. */
 export function Branches({ message, what }: BranchesProps) {
   const { siblings, id, chat_id } = message;
+  const box = useRef<HTMLFieldSetElement>(null);
+  useEffect(() => {
+    if (sought?.id !== id || document.activeElement !== document.body) return;
+    const ways = Array.from(box.current?.querySelectorAll("button") ?? []);
+    if (sought.step > 0) ways.reverse();
+    ways.find((way) => !way.disabled)?.focus({ preventScroll: true });
+    sought = null;
+  }, [id]);
   if (siblings.length < 2) return null;
   const place = siblings.indexOf(id);
   const go = (step: number) => {
     const other = siblings[place + step];
-    if (other) void actions.selectBranch(chat_id, other);
+    if (!other) return;
+    sought = { id: other, step };
+    void actions.selectBranch(chat_id, other);
   };
   return (
-    <fieldset className={styles.branches}>
+    <fieldset ref={box} className={styles.branches}>
       <legend className={styles.legend}>Versions of this {what}</legend>
       <IconButton
         small

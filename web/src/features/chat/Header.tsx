@@ -18,7 +18,9 @@ export function Header({ chat, fresh, agent }: HeaderProps) {
   return (
     <header className={styles.header}>
       {chat ? (
-        <h1 className={styles.title}>{chat.title}</h1>
+        <h1 dir="auto" className={styles.title}>
+          {chat.title}
+        </h1>
       ) : (
         fresh && (
           <Hidden>

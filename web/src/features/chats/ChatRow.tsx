@@ -1,8 +1,10 @@
-import { type MouseEvent, memo, useState } from "react";
+import { type MouseEvent, memo, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { at } from "~/core/root";
 import type { Chat } from "~/core/types";
 import { actions, download, useRoute } from "~/hooks";
 import { IconButton } from "~/ui/Button";
+import { focusComposer } from "~/ui/focus";
 import { join } from "~/ui/join";
 import { Menu, MenuItem, MenuLine } from "~/ui/Menu";
 import { Rename } from "./Rename";
@@ -13,6 +15,12 @@ import { Slot } from "./Slot";
 export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
   const { chatId, open } = useRoute();
   const [renaming, rename] = useState(false);
+  const link = useRef<HTMLAnchorElement>(null);
+  const end = (byKeys: boolean) => {
+    if (!byKeys) return rename(false);
+    flushSync(() => rename(false));
+    link.current?.focus();
+  };
   const current = chat.id === chatId;
   // What one looks at is read; the server hears of it in the same moment.
   const shown = current && chat.unread ? { ...chat, unread: false } : chat;
@@ -24,13 +32,14 @@ export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
   if (renaming) {
     return (
       <li className={join(styles.row, styles.current)}>
-        <Rename chat={chat} onEnd={() => rename(false)} />
+        <Rename chat={chat} onEnd={end} />
       </li>
     );
   }
   return (
     <li className={join(styles.row, current && styles.current, shown.unread && styles.unread)}>
       <a
+        ref={link}
         href={at(`/c/${chat.id}`)}
         className={styles.link}
         aria-current={current ? "page" : undefined}
@@ -48,6 +57,10 @@ export const ChatRow = memo(function ChatRow({ chat }: { chat: Chat }) {
 });
 
 function RowMenu({ chat, onRename }: { chat: Chat; onRename: () => void }) {
+  const goes = (act: () => void) => () => {
+    act();
+    focusComposer();
+  };
   return (
     <Menu
       button={(given) => (
@@ -67,7 +80,7 @@ function RowMenu({ chat, onRename }: { chat: Chat; onRename: () => void }) {
       <MenuItem icon="pin" onSelect={() => actions.pin(chat.id, !chat.pinned)}>
         {chat.pinned ? "Unpin" : "Pin"}
       </MenuItem>
-      <MenuItem icon="archive" onSelect={() => actions.archive(chat.id, !chat.archived)}>
+      <MenuItem icon="archive" onSelect={goes(() => void actions.archive(chat.id, !chat.archived))}>
         {chat.archived ? "Move back" : "Archive"}
       </MenuItem>
       <MenuLine />
@@ -78,7 +91,7 @@ function RowMenu({ chat, onRename }: { chat: Chat; onRename: () => void }) {
         Export as JSON
       </MenuItem>
       <MenuLine />
-      <MenuItem icon="trash" danger onSelect={() => actions.remove(chat.id)}>
+      <MenuItem icon="trash" danger onSelect={goes(() => actions.remove(chat.id))}>
         Delete
       </MenuItem>
     </Menu>

@@ -3,6 +3,7 @@ import { at } from "~/core/root";
 import { operate, useChatSearch, useConfig, useMe, useRoute } from "~/hooks";
 import { session } from "~/hooks/session";
 import { Button, IconButton } from "~/ui/Button";
+import { focusComposer } from "~/ui/focus";
 import { Icon } from "~/ui/icons";
 import { Menu, MenuItem } from "~/ui/Menu";
 import { ChatGroups } from "./ChatGroups";
@@ -30,15 +31,16 @@ export function Sidebar({ sought, onCollapse, ...ways }: SidebarProps) {
   const [archived, showArchived] = useState(false);
   const found = useChatSearch(words);
   const clear = (event: KeyboardEvent<HTMLInputElement>) => {
-    if (event.key !== "Escape" || words === "") return;
-    event.stopPropagation();
+    if (event.key !== "Escape") return;
+    if (words === "") leave(event);
+    else event.stopPropagation();
     seek("");
   };
   return (
     <div className={styles.sidebar}>
       <header className={styles.head}>
         <Name />
-        <IconButton label="Hide sidebar" icon="sidebar" small onClick={onCollapse} />
+        <IconButton label="Hide sidebar" icon="sidebar" small data-switch="" onClick={onCollapse} />
       </header>
       <div className={styles.tools}>
         <Button icon="plus" className={styles.fresh} onClick={() => open(null)}>
@@ -74,6 +76,13 @@ export function Sidebar({ sought, onCollapse, ...ways }: SidebarProps) {
       />
     </div>
   );
+}
+
+/** Leaves the search for the composer: Escape must not stop the answer too. A drawer closes by it. */
+function leave(event: KeyboardEvent<HTMLInputElement>): void {
+  if (event.currentTarget.closest("[role=dialog]")) return;
+  event.preventDefault();
+  focusComposer();
 }
 
 function Name() {

@@ -3,6 +3,7 @@ import type { BranchMessage, Transcript } from "~/core/types";
 import { actions } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { CopyButton } from "~/ui/CopyButton";
+import { focusComposer } from "~/ui/focus";
 import { Branches } from "../Branches";
 import styles from "./Answer.module.css";
 import { Thumbs } from "./Thumbs";
@@ -22,6 +23,7 @@ export function AnswerActions({ message, transcript, text }: AnswerActionsProps)
   const id = transcript.request_id;
   const regenerate = async () => {
     setBusy(true);
+    focusComposer();
     await actions.regenerate(id);
     setBusy(false);
   };

@@ -1,6 +1,7 @@
 import { useState } from "react";
 import { actions } from "~/hooks";
 import { Button } from "~/ui/Button";
+import { focusComposer } from "~/ui/focus";
 import { Icon } from "~/ui/icons";
 import { join } from "~/ui/join";
 import styles from "./EndCard.module.css";
@@ -18,8 +19,13 @@ export function EndCard({ ending, chatId, requestId, actable }: EndCardProps) {
   const [busy, setBusy] = useState(false);
   const retry = async () => {
     setBusy(true);
+    focusComposer();
     await actions.retry(requestId);
     setBusy(false);
+  };
+  const goOn = () => {
+    actions.continueAnswer(chatId);
+    focusComposer();
   };
   const icon = ending.tone === "quiet" ? "info" : "alert";
   return (
@@ -32,7 +38,7 @@ export function EndCard({ ending, chatId, requestId, actable }: EndCardProps) {
       {actable && ending.next.length > 0 && (
         <div className={styles.next}>
           {ending.next.includes("continue") && (
-            <Button icon="forward" onClick={() => actions.continueAnswer(chatId)}>
+            <Button icon="forward" onClick={goOn}>
               Continue
             </Button>
           )}

@@ -68,6 +68,7 @@ function Comment({ good, given, onClose, onGive }: CommentProps) {
     <Dialog
       open
       title={good ? "What was good about it?" : "What was wrong with it?"}
+      holds={text.trim() !== "" && text !== given}
       onClose={onClose}
     >
       <TextArea

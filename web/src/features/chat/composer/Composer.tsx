@@ -48,6 +48,7 @@ export function Composer(props: ComposerProps) {
     <div className={join(styles.box, !children && styles.single)}>
       <textarea
         ref={field}
+        data-composer=""
         className={styles.text}
         dir="auto"
         aria-label="Message"

@@ -1,7 +1,9 @@
-import { useState } from "react";
+import { useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import type { QueuedQuestion } from "~/core/types";
 import { actions } from "~/hooks";
 import { Button, IconButton } from "~/ui/Button";
+import { focusComposer } from "~/ui/focus";
 import { Icon } from "~/ui/icons";
 import { Editor } from "../question/Editor";
 import styles from "./QueueChips.module.css";
@@ -21,10 +23,19 @@ export function QueueChips({ queued }: { queued: readonly QueuedQuestion[] }) {
 function Chip({ question }: { question: QueuedQuestion }) {
   const [editing, setEditing] = useState(false);
   const { message_id: id, content, first } = question;
+  const edit = useRef<HTMLButtonElement>(null);
+  const leave = () => {
+    flushSync(() => setEditing(false));
+    edit.current?.focus();
+  };
+  const goes = (act: (id: string) => Promise<void>) => () => {
+    void act(id);
+    focusComposer();
+  };
   if (editing) {
     const save = (text: string) => {
       void actions.editQueued(id, text);
-      setEditing(false);
+      leave();
     };
     return (
       <li className={styles.editing}>
@@ -33,7 +44,7 @@ function Chip({ question }: { question: QueuedQuestion }) {
           text={content}
           send="Save"
           onSend={save}
-          onCancel={() => setEditing(false)}
+          onCancel={leave}
         />
       </li>
     );
@@ -43,11 +54,12 @@ function Chip({ question }: { question: QueuedQuestion }) {
       <Icon name="clock" size={15} />
       <span className={styles.text}>{content}</span>
       {first && (
-        <Button tone="quiet" onClick={() => void actions.sendNow(id)}>
+        <Button tone="quiet" onClick={goes(actions.sendNow)}>
           Send now
         </Button>
       )}
       <IconButton
+        ref={edit}
         small
         label="Edit waiting question"
         icon="pencil"
@@ -57,7 +69,7 @@ function Chip({ question }: { question: QueuedQuestion }) {
         small
         label="Remove waiting question"
         icon="close"
-        onClick={() => void actions.removeQueued(id)}
+        onClick={goes(actions.removeQueued)}
       />
     </li>
   );

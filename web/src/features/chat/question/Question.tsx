@@ -1,9 +1,11 @@
-import { memo, useState } from "react";
+import { memo, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { CONTINUE } from "~/core/actions";
 import type { BranchMessage } from "~/core/types";
 import { actions } from "~/hooks";
 import { IconButton } from "~/ui/Button";
 import { CopyButton } from "~/ui/CopyButton";
+import { focusComposer } from "~/ui/focus";
 import { Icon } from "~/ui/icons";
 import { Branches } from "../Branches";
 import { Bubble } from "./Bubble";
@@ -20,6 +22,12 @@ export const Question = memo(function Question({ message }: QuestionProps) {
   const resend = (content: string) => {
     actions.edit(message.id, content);
     setEditing(false);
+    focusComposer();
+  };
+  const edit = useRef<HTMLButtonElement>(null);
+  const leave = () => {
+    flushSync(() => setEditing(false));
+    edit.current?.focus();
   };
   if (message.content === CONTINUE) return <GoingOn message={message} />;
   return (
@@ -30,7 +38,7 @@ export const Question = memo(function Question({ message }: QuestionProps) {
           text={message.content}
           send="Send"
           onSend={resend}
-          onCancel={() => setEditing(false)}
+          onCancel={leave}
         />
       ) : (
         <>
@@ -38,7 +46,13 @@ export const Question = memo(function Question({ message }: QuestionProps) {
           <div className={styles.actions}>
             <Branches message={message} what="question" />
             <CopyButton label="Copy question" text={() => message.content} />
-            <IconButton small label="Edit" icon="pencil" onClick={() => setEditing(true)} />
+            <IconButton
+              ref={edit}
+              small
+              label="Edit"
+              icon="pencil"
+              onClick={() => setEditing(true)}
+            />
           </div>
         </>
       )}
