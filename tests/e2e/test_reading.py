@@ -87,3 +87,22 @@ async def test_drawings_are_drawn_in_lists_and_beside_footnotes(alice):
     for place in (0, 1):
         drawing = tab.answers.nth(place).get_by_label("Drawing").get_by_role("img")
         await expect(drawing).to_have_count(1, timeout=30_000)
+
+
+async def test_breaks_in_cells_break_lines_and_other_html_stays_text(alice):
+    """Guard: `<br>` exactly; whatever else it says makes it text."""
+    cells = "| a<br>b<br/>c<BR />d | <br onclick=x> <b>e</b> |"
+    tab = await answered(alice, f"| one | two |\n|---|---|\n{cells}\n")
+    answer = tab.answers.first
+    await expect(answer.locator("td br")).to_have_count(3)
+    await expect(answer.locator("td").last).to_have_text("<br onclick=x> <b>e</b>")
+    assert await answer.locator("b, [onclick]").count() == 0
+
+
+async def test_an_empty_answer_says_so(alice):
+    """Guard: an answer that is whole and has no words has an end card."""
+    tab = await (await alice.tab()).opens()
+    alice.agree_text("nothing", "")
+    await tab.asks("nothing")
+    await tab.sees_words("The agent answered with nothing")
+    await expect(tab.button("Retry")).to_be_visible()

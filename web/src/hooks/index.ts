@@ -4,6 +4,7 @@ export { download, useConnection, useDraft, useNotices, usePreferences } from ".
 export { useChat, useTranscript } from "./chat";
 export { useChatList, useChatSearch } from "./chats";
 export { actions, store } from "./connected";
+export { useNow } from "./now";
 export { operate, useOperating, useRoute } from "./route";
 export {
   useAgents,

@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useRef } from "react";
 import { groupsOf } from "~/core/chats";
-import { useChatList } from "~/hooks";
+import { useChatList, useNow } from "~/hooks";
 import { Button } from "~/ui/Button";
 import { Skeleton } from "~/ui/Skeleton";
 import { ChatRow } from "./ChatRow";
@@ -9,7 +9,8 @@ import styles from "./Sidebar.module.css";
 /** The chats by date, pinned ones first; more are read when the end comes into view. */
 export function ChatGroups({ archived }: { archived: boolean }) {
   const list = useChatList(archived);
-  const groups = useMemo(() => groupsOf(list.chats, new Date()), [list.chats]);
+  const now = useNow();
+  const groups = useMemo(() => groupsOf(list.chats, now), [list.chats, now]);
   if (list.loading && groups.length === 0) return <Skeleton label="Loading chats" lines={6} />;
   if (groups.length === 0) return <Nothing archived={archived} failed={list.failed} />;
   return (

@@ -1,7 +1,7 @@
 import { useStore } from "zustand";
 import { type RowState, rowState } from "~/core/chats";
 import type { Chat } from "~/core/types";
-import { store } from "~/hooks";
+import { store, useNow } from "~/hooks";
 import { Hidden } from "~/ui/Hidden";
 import { Icon } from "~/ui/icons";
 import { Spinner } from "~/ui/Spinner";
@@ -50,8 +50,12 @@ function Sign({ state }: { state: RowState }) {
         </>
       );
     case "time":
-      return <time dateTime={state.at}>{shortTime(new Date(state.at), new Date())}</time>;
+      return <Time at={state.at} />;
   }
+}
+
+function Time({ at }: { at: string }) {
+  return <time dateTime={at}>{shortTime(new Date(at), useNow())}</time>;
 }
 
 const MINUTE_MS = 60_000;

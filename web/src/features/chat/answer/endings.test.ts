@@ -9,11 +9,12 @@ const ended = (
   status,
   error: code ? { code, message: "The reason" } : null,
   incomplete_reason: reason,
+  items: [],
 });
 
 test("a whole or running answer has nothing below it", () => {
   expect(endingOf(ended("completed"), "text")).toBeNull();
-  const running = { status: "streaming", error: null, incomplete_reason: null } as const;
+  const running = { status: "streaming", error: null, incomplete_reason: null, items: [] } as const;
   expect(endingOf(running, "")).toBeNull();
 });
 
@@ -43,4 +44,20 @@ test("what was stopped says so quietly", () => {
 
 test("an answer at its length limit can be continued", () => {
   expect(endingOf(ended("completed", "", "max_output_tokens"), "x")?.next).toEqual(["continue"]);
+});
+
+test("a whole answer without words says so, unless it calls something", () => {
+  expect(endingOf(ended("completed"), " ")).toMatchObject({
+    title: "The agent answered with nothing",
+    next: ["retry"],
+  });
+  const call = {
+    id: "1",
+    type: "function_call",
+    call_id: "c",
+    name: "n",
+    arguments: "{}",
+  } as const;
+  const items = [{ ...call, status: "completed" as const }];
+  expect(endingOf({ ...ended("completed"), items }, "")).toBeNull();
 });

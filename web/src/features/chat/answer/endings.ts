@@ -1,6 +1,6 @@
 /** How an answer ended, in words for the person who asked, and what can be done about it. */
 
-import type { Failure, Transcript } from "~/core/types";
+import type { Failure, Item, Transcript } from "~/core/types";
 
 export interface Ending {
   tone: "danger" | "warning" | "quiet";
@@ -30,14 +30,27 @@ const TITLES: Record<string, string> = {
 const INTERRUPTED = new Set(["interrupted", "worker_lost", "upstream_dropped", "idle_timeout"]);
 const HOPELESS = new Set(["agent_removed"]);
 
-type Ended = Pick<Transcript, "status" | "error" | "incomplete_reason">;
+type Ended = Pick<Transcript, "status" | "error" | "incomplete_reason" | "items">;
 
 /** Returns what to say below an answer; null = nothing, it is whole or still comes. */
-export function endingOf({ status, error, incomplete_reason }: Ended, text: string): Ending | null {
+export function endingOf(ended: Ended, text: string): Ending | null {
+  const { status, error, incomplete_reason, items } = ended;
   if (status === "failed") return failed(error, text);
   if (status === "cancelled") return cancelled(text);
   if (status === "completed" && incomplete_reason) return cutShort(incomplete_reason);
-  return null;
+  return status === "completed" && text.trim() === "" && !items.some(isCall) ? EMPTY : null;
+}
+
+const EMPTY: Ending = {
+  tone: "quiet",
+  title: "The agent answered with nothing",
+  detail: "",
+  next: ["retry"],
+};
+
+/** Calls that are to be answered elsewhere are an answer too. */
+function isCall({ type }: Item): boolean {
+  return type === "function_call";
 }
 
 function failed(error: Failure | null, text: string): Ending {

@@ -127,3 +127,12 @@ test("a long text with footnotes is formatted, a single long block keeps its lin
   const raw = html("a line\n".repeat(3_000));
   expect(raw.querySelector("p")?.className).toContain("raw");
 });
+
+test("<br> is a line break, and nothing else of HTML is", () => {
+  const page = html(
+    "| a |\n|---|\n| one<br>two<BR/>three<br />four<br class=x>five</br> |\n\n`<br>`",
+  );
+  expect(page.querySelectorAll("td br")).toHaveLength(3);
+  expect(page.querySelectorAll("br")).toHaveLength(3);
+  expect(page.textContent).toContain("four<br class=x>five</br>");
+});

@@ -30,3 +30,10 @@ test("whole text is left alone", () => {
   const text = "Some **bold** words, `code` and [a link](https://a.example).";
   expect(repair(text)).toBe(text);
 });
+
+test("a line break that is half there is not shown", () => {
+  for (const half of ["<", "<b", "<br", "<br/", "<br /"]) {
+    expect(repair(`| a |\n|---|\n| one${half}`)).toBe("| a |\n|---|\n| one");
+  }
+  expect(repair("a < b")).toBe("a < b");
+});

@@ -3,6 +3,7 @@
 import remend from "remend";
 import { withHalfFormula } from "./math";
 
+const HALF_BREAK = /<(?:br? ?\/?)?$/i;
 const MARKER = /(^|\n) {0,3}(?:[-=]+|[*_]{1,2}|\+|#{1,6}|\d{1,9}[.)]?|>) *$/;
 const ROW = /^ {0,3}\|/;
 const RULED = /^ {0,3}\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
@@ -12,7 +13,7 @@ const HALF_RULED = /^[\s|:-]*$/;
 export function repair(text: string): string {
   const table = tableStart(text);
   if (table !== null) return table;
-  return remend(withHalfFormula(text.replace(MARKER, "$1")), {
+  return remend(withHalfFormula(text.replace(MARKER, "$1").replace(HALF_BREAK, "")), {
     linkMode: "text-only",
     katex: false,
   });
