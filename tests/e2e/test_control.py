@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Request, expect
 
 from tests.e2e.person import words
+from tests.e2e.screens import PHONE
 from tests.e2e.worlds import FRAGILE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -139,3 +140,18 @@ async def test_a_queued_question_starts_by_itself_when_its_turn_comes(alice):
     await expect(tab.chips).to_have_count(0)
     await tab.sees_whole(told)
     assert await tab.answers.count() == 2
+
+
+async def test_an_answer_can_be_stopped_on_a_phone_while_a_draft_is_typed(alice):
+    """Guard: stopping stays beside queueing, and both beside a draft that can be read."""
+    alice.agree("A long one", chunks=2000, rate=20)
+    narrow = {**PHONE, "viewport": {"width": 360, "height": 740}}
+    tab = await (await alice.tab(**narrow)).opens()
+    await tab.asks("A long one")
+    await tab.sees(20)
+    await tab.writes("A draft")
+    await expect(tab.button("Queue message")).to_be_in_viewport(ratio=1)
+    assert (await tab.composer.bounding_box())["width"] > 250
+    await tab.clicks("Stop")
+    await tab.sees_words("Stopped")
+    await expect(tab.composer).to_have_value("A draft")

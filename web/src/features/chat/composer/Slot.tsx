@@ -10,19 +10,30 @@ interface SlotProps {
   onStop: () => void;
 }
 
-/** The one place for sending and for stopping; queueing has a way past the queue beside it. */
+/** The one place for sending and for stopping; queueing has a way past the queue beside it,
+ * and one to stop only, which screens without an Escape key need. */
 export function Slot({ slot, enabled, onSend, onStop }: SlotProps) {
   return (
     <div className={styles.slot}>
       {slot === "queue" && (
-        <Button
-          tone="quiet"
-          disabled={!enabled}
-          title="Stop the answer that runs and ask this at once (Ctrl + Enter)"
-          onClick={() => onSend(true)}
-        >
-          Stop and send
-        </Button>
+        <>
+          <Button
+            className={styles.past}
+            tone="quiet"
+            disabled={!enabled}
+            title="Stop the answer that runs and ask this at once (Ctrl + Enter)"
+            onClick={() => onSend(true)}
+          >
+            Stop and send
+          </Button>
+          <IconButton
+            className={styles.round}
+            label="Stop"
+            hint="Esc"
+            icon={<StopSign />}
+            onClick={onStop}
+          />
+        </>
       )}
       {slot === "stop" ? (
         <IconButton
