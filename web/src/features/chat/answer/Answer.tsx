@@ -85,7 +85,7 @@ const PartView = memo(
       case "text":
         return (
           <div>
-            <Markdown text={part.text} growing={part.growing} />
+            <Markdown text={part.text} growing={part.growing} cut={part.cut} />
             <Sources sources={part.sources} />
           </div>
         );

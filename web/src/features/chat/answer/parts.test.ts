@@ -44,6 +44,12 @@ describe("partsOf", () => {
     expect(parts([call], "completed")).toMatchObject([{ state: "called", output: null }]);
   });
 
+  test("text is cut off when its answer or itself ended in the middle", () => {
+    expect(parts([message("a")], "completed")).toMatchObject([{ cut: false }]);
+    expect(parts([message("a", "in_progress")])).toMatchObject([{ cut: false }]);
+    expect(parts([message("a", "in_progress")], "cancelled")).toMatchObject([{ cut: true }]);
+  });
+
   test("text grows only while its answer runs", () => {
     expect(parts([message("a", "in_progress")])).toMatchObject([{ growing: true }]);
     expect(parts([message("a", "in_progress")], "failed")).toMatchObject([{ growing: false }]);

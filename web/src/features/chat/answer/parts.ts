@@ -20,7 +20,15 @@ export interface Source {
 export type PartState = "running" | "done" | "called" | "stopped";
 
 export type Part =
-  | { kind: "text"; key: string; text: string; growing: boolean; sources: readonly Source[] }
+  | {
+      kind: "text";
+      key: string;
+      text: string;
+      growing: boolean;
+      /** It ended in the middle. */
+      cut: boolean;
+      sources: readonly Source[];
+    }
   | { kind: "refusal"; key: string; text: string }
   | { kind: "reasoning"; key: string; text: string; state: PartState; seconds: number | null }
   | {
@@ -45,21 +53,22 @@ export function partsOf(transcript: Pick<Transcript, "items" | "status" | "seen"
     ),
   );
   return items.flatMap((item): Part[] => {
-    if (item.type === "message") return messageParts(item, live);
+    if (item.type === "message") return messageParts(item, live, status);
     if (item.type === "reasoning") return reasoningPart(item, live, seen);
     if (item.type === "function_call") return [toolPart(item, outputs.get(item.call_id), status)];
     return [];
   });
 }
 
-function messageParts(item: MessageItem, live: boolean): Part[] {
+function messageParts(item: MessageItem, live: boolean, status: Status): Part[] {
+  const cut = !live && (item.status !== "completed" || status !== "completed");
   const growing = live && item.status === "in_progress";
   return item.content.flatMap((part, n): Part[] => {
     const key = `${item.id}/${n}`;
     if (part.type === "refusal") return [{ kind: "refusal", key, text: part.refusal }];
     if (!part.text) return [];
     const sources = sourcesOf(part.annotations ?? []);
-    return [{ kind: "text", key, text: part.text, growing, sources }];
+    return [{ kind: "text", key, text: part.text, growing, cut, sources }];
   });
 }
 

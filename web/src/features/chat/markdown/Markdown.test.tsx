@@ -136,3 +136,9 @@ test("<br> is a line break, and nothing else of HTML is", () => {
   expect(page.querySelectorAll("br")).toHaveLength(3);
   expect(page.textContent).toContain("four<br class=x>five</br>");
 });
+
+test("a text that was cut off ends as it would have, without its dot", async () => {
+  const page = render(<Markdown text="It is **half" cut />).container;
+  await vi.waitFor(() => expect(page.querySelector("strong")?.textContent).toBe("half"));
+  expect(page.firstElementChild?.className).not.toContain("growing");
+});

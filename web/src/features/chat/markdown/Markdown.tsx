@@ -19,10 +19,13 @@ interface MarkdownProps {
   text: string;
   /** More may follow. */
   growing?: boolean;
+  /** It ended in the middle: what is half written is shown as it would have ended. */
+  cut?: boolean;
 }
 
 /** Markdown of untrusted text that may grow: only its last block is parsed again. */
-export const Markdown = memo(function Markdown({ text, growing = false }: MarkdownProps) {
+export const Markdown = memo(function Markdown(props: MarkdownProps) {
+  const { text, growing = false, cut = false } = props;
   const held = useRef<Blocks | null>(null);
   held.current ??= new Blocks();
   const { groups, count, ...shared } = held.current.update(text, growing);
@@ -41,6 +44,7 @@ export const Markdown = memo(function Markdown({ text, growing = false }: Markdo
             to={Math.min(to, end)}
             last={n === groups.length - 1}
             open={growing && n === groups.length - 1}
+            cut={cut && n === groups.length - 1}
             id={id}
             {...shared}
           />
@@ -63,11 +67,12 @@ interface GroupViewProps extends Shared {
   last: boolean;
   /** More may follow. */
   open: boolean;
+  cut: boolean;
 }
 
 /** Some blocks. Out of sight a group rests: it keeps its size, and costs nothing while others grow. */
 const GroupView = memo(function GroupView(props: GroupViewProps) {
-  const { group, from, to, last, open, ...rest } = props;
+  const { group, from, to, last, open, cut, ...rest } = props;
   const box = useRef<HTMLDivElement>(null);
   const complete = !open && to - from === group.blocks.length;
   useEffect(() => {
@@ -86,8 +91,10 @@ const GroupView = memo(function GroupView(props: GroupViewProps) {
       {Array.from(group.blocks.entries(), ([n, block]) => {
         const place = group.start + n;
         if (place < from || place >= to) return null;
-        const ending = open && n === group.blocks.length - 1;
-        return <BlockView key={place} block={block} open={ending} {...rest} />;
+        const end = n === group.blocks.length - 1;
+        return (
+          <BlockView key={place} block={block} open={open && end} cut={cut && end} {...rest} />
+        );
       })}
     </div>
   );
@@ -96,6 +103,7 @@ const GroupView = memo(function GroupView(props: GroupViewProps) {
 interface BlockViewProps extends Shared {
   block: Block;
   open: boolean;
+  cut: boolean;
 }
 
 /** Each block stands in a box of its own, so that a new one restyles nothing but itself. */

@@ -53,6 +53,8 @@ interface TextBlockProps {
   text: string;
   /** More may follow: what is half written is shown as it will most likely end. */
   open: boolean;
+  /** Nothing follows, though more should have. */
+  cut: boolean;
   /** Of the first heading in the whole text; null = there is none. */
   level: number | null;
   /** It is all of the text. */
@@ -63,8 +65,8 @@ interface TextBlockProps {
 
 /** A block of Markdown that is not code. */
 export const TextBlock = memo(function TextBlock(props: TextBlockProps) {
-  const { text, open, level, id } = props;
-  const whole = useRepair(open)?.(text) ?? text;
+  const { text, open, cut, level, id } = props;
+  const whole = useRepair(open || cut)?.(text) ?? text;
   const math = withMath(whole);
   const plugins = usePlugins(math !== null);
   const marks = useMemo(() => ({ clobberPrefix: `${id}-` }), [id]);
