@@ -1,4 +1,4 @@
-"""Reading in a real browser: footnotes, long texts and tables, drawings anywhere."""
+"""Reading in a real browser: footnotes, long texts and tables, drawings anywhere, on paper too."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from playwright.async_api import expect
 
 from tests.e2e.screens import FLOOD
 from tests.e2e.worlds import FRAGILE
+from tests.world.waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 WORLD = FRAGILE
@@ -106,3 +107,34 @@ async def test_an_empty_answer_says_so(alice):
     await tab.asks("nothing")
     await tab.sees_words("The agent answered with nothing")
     await expect(tab.button("Retry")).to_be_visible()
+
+
+async def test_paper_has_the_whole_conversation_and_nothing_else(alice, world):
+    """Guards: the styles for paper, and all messages are shown for it."""
+    said = [{"role": ("user", "assistant")[n % 2], "content": f"said {n}"} for n in range(200)]
+    body = {"messages": [*said, {"role": "user", "content": "the last"}]}
+    accepted = (await world.api.http.post("/api/invoke_endpoint", json=body)).json()
+    await world.api.ended(accepted["request_id"])
+    tab = await (await alice.tab()).opens(accepted["chat_id"])
+    await expect(tab.questions.last).to_contain_text("the last")
+    await tab.page.emulate_media(media="print")
+    await tab.page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert await tab.questions.count() == 101
+    for away in (
+        tab.composer,
+        tab.page.get_by_label("Sidebar", exact=True),
+        tab.button("Answer again").last,
+    ):
+        await expect(away).to_be_hidden()
+
+    async def whole():
+        return await tab.page.evaluate(
+            """() => {
+              const log = document.querySelector("[role=log]");
+              const page = document.documentElement;
+              return log.parentElement.clientHeight >= log.clientHeight
+                && page.scrollHeight >= log.clientHeight;
+            }"""
+        )
+
+    await eventually(whole, within_s=10, what="nothing is cut off")

@@ -7,6 +7,7 @@
 import { useEffect, useRef, useState } from "react";
 import { flushSync } from "react-dom";
 import type { Pace } from "./pace";
+import { usePaper } from "./paper";
 
 const PAUSE_MS = 16;
 const waiting: (() => void)[] = [];
@@ -47,7 +48,7 @@ function measure(pace: Pace, pieces: number, show: () => void): void {
 /**
  * Returns which of `count` pieces are shown: the last ones at once, those above them step by step,
  * down to the one at `floor`. When many come at once later on, they are shown step by step as well,
- * in their order.
+ * in their order. On paper there are all of them.
  */
 export function useRange(count: number, pace: Pace, floor = 0): { from: number; to: number } {
   const first = useRef(pace.pieces).current;
@@ -72,5 +73,6 @@ export function useRange(count: number, pace: Pace, floor = 0): { from: number; 
       measure(pace, size, () => setFrom(from - size));
     });
   }, [from, floor, pace]);
+  if (usePaper()) return { from: 0, to: count };
   return { from: Math.min(from, Math.max(0, count - 1)), to };
 }
