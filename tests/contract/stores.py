@@ -59,7 +59,7 @@ class Harness(Protocol):
         ...
 
     async def age(self, noun: str, seconds: float) -> None:
-        """Make all ended `request`s, or `webhook`s, older, behind the store's back."""
+        """Make all ended `request`s, or all rows of another noun, older, behind its back."""
         ...
 
     async def hide_webhooks(self, *, away: bool) -> None:
@@ -110,7 +110,7 @@ class SqliteHarness:
 
 def older(noun: str, seconds: float) -> str:
     """Return a statement that makes rows older."""
-    column = {"request": "completed_at", "webhook": "created_at"}[noun]
+    column = "completed_at" if noun == "request" else "created_at"
     return f"UPDATE {noun} SET {column} = {column} - {seconds}"  # noqa: S608 - our own words
 
 

@@ -9,6 +9,7 @@ import pytest
 from perdure.errors import Conflict, NotFound, Refused
 from perdure.model import Feedback, Status, new_id
 from perdure.ports import NewMessage
+from perdure.stores.keeping import TOMBSTONE_S
 from tests.contract.stores import (
     LAPSED_S,
     LEASE_S,
@@ -470,12 +471,47 @@ async def test_a_tombstone_stays_for_a_while(store):
     assert [one.deleted for one in await store.chats_since("ann", 0)] == [True]
 
 
-async def test_a_key_lives_as_long_as_its_request(store):
-    """A removed request frees its key; nothing points to what is gone."""
-    first = (await store.accept(question(idempotency_key="k", fingerprint="f"))).request
-    await store.delete_request(first.id, "ann")
-    again = await store.accept(question(idempotency_key="k", fingerprint="g"))
-    assert not again.replayed
+@pytest.mark.parametrize("removed", ["request", "chat", "message", "transient"])
+async def test_the_key_of_what_was_removed_asks_nobody_again(harness, removed):
+    """A retry that comes late makes no second answer to a question that was taken back."""
+    store, transient = harness.store, removed == "transient"
+    new = question(idempotency_key="k", fingerprint="f", transient=transient)
+    first = (await store.accept(new)).request
+    match removed:
+        case "request":
+            await store.delete_request(first.id, "ann")
+        case "chat":
+            await store.delete_chat(first.chat_id, "ann")
+        case "message":
+            await store.remove_message(first.user_message_id, "ann")
+        case "transient":
+            await store.cancel(first.id)
+            await harness.age("request", 3600)
+            await store.prune(events_s=0, requests_s=0, chats_s=0)
+    for fingerprint in ("f", "g"):
+        with pytest.raises(Conflict) as refused:
+            await store.accept(question(idempotency_key="k", fingerprint=fingerprint))
+        assert refused.value.code == "idempotency_key_reused"
+    assert await store.counts() == {"queued": 0, "streaming": 0}
+    assert not (await store.accept(question("bob", idempotency_key="k", fingerprint="f"))).replayed
+
+
+@pytest.mark.parametrize("harness", ["sqlite", "postgres"], indirect=True)
+async def test_the_key_of_what_was_removed_is_free_a_day_later(harness):
+    """Keys of living requests stay, however old. In Redis keys expire by themselves."""
+    store = harness.store
+    gone, kept = (question(idempotency_key=key, fingerprint="f") for key in ("gone", "kept"))
+    await store.accept(gone)
+    await store.accept(kept)
+    await store.delete_request(gone.id, "ann")
+    never = {"events_s": 0, "requests_s": 0, "chats_s": 0}
+    assert (await store.prune(**never))["keys"] == 0
+    await harness.age("idempotency", TOMBSTONE_S + 1)
+    assert (await store.prune(**never, dry_run=True))["keys"] == 1
+    assert (await store.prune(**never))["keys"] == 1
+    for key, replayed in (("gone", False), ("kept", True)):
+        again = await store.accept(question(idempotency_key=key, fingerprint="f"))
+        assert again.replayed is replayed
 
 
 # Feedback

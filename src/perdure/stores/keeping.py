@@ -6,7 +6,7 @@ ROWS_PER_STEP = 200
 SESSION_S = 86_400.0
 """How long a session that is over stays, for looking at."""
 TOMBSTONE_S = 86_400.0
-"""How long live lists can still learn that a chat was deleted."""
+"""How long a deleted chat is told to live lists, and a removed request's key asks nobody again."""
 TRANSIENT_S = 60.0
 """How long a transient request stays for who reads its end just now."""
 UNANSWERED_S = 900.0

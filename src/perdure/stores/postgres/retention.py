@@ -24,6 +24,7 @@ TRANSIENT = f"SELECT chat_id AS id FROM request WHERE transient AND completed_at
 WEBHOOKS = f"SELECT id FROM webhook WHERE created_at < {BEFORE} AND due_at IS NULL"
 SESSIONS = f"SELECT id FROM credential WHERE kind = 'session' AND expires_at < {BEFORE}"
 TOMBSTONES = f"SELECT id FROM chat WHERE deleted_at < {BEFORE}"
+KEYS = f"SELECT ctid::text AS id FROM idempotency WHERE request_id = '' AND created_at < {BEFORE}"
 
 Remove = Callable[[Session, list[str]], Awaitable[Any]]
 
@@ -40,6 +41,7 @@ class Retention(Branches):
                 "requests": await self._due(OLD_REQUESTS, requests_s),
                 "chats": await self._due(OLD_CHATS, chats_s),
                 "tombstones": await self._due(TOMBSTONES, TOMBSTONE_S),
+                "keys": await self._due(KEYS, TOMBSTONE_S),
                 "transient": await self._due(TRANSIENT, TRANSIENT_S),
                 "webhooks": await self._due(WEBHOOKS, WEBHOOK_S),
                 "sessions": await self._due(SESSIONS, SESSION_S),
@@ -49,6 +51,7 @@ class Retention(Branches):
             "requests": await self._step(OLD_REQUESTS, requests_s, self._forget),
             "chats": await self._prune_chats(OLD_CHATS, chats_s),
             "tombstones": await self._step(TOMBSTONES, TOMBSTONE_S, self._remove_tombstones),
+            "keys": await self._step(KEYS, TOMBSTONE_S, self._remove_keys),
             "transient": await self._prune_chats(TRANSIENT, TRANSIENT_S),
             "webhooks": await self._step(WEBHOOKS, WEBHOOK_S, self._remove_webhooks),
             "sessions": await self._step(SESSIONS, SESSION_S, self._remove_sessions),
@@ -102,6 +105,9 @@ class Retention(Branches):
 
     async def _remove_tombstones(self, session: Session, chat_ids: list[str]) -> None:
         await session.all("DELETE FROM chat WHERE id = ANY($1)", chat_ids)
+
+    async def _remove_keys(self, session: Session, places: list[str]) -> None:
+        await session.all("DELETE FROM idempotency WHERE ctid = ANY($1::text[]::tid[])", places)
 
     async def _remove_webhooks(self, session: Session, webhook_ids: list[str]) -> None:
         await session.all("DELETE FROM webhook WHERE id = ANY($1)", webhook_ids)

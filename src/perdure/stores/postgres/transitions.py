@@ -170,14 +170,28 @@ class Transitions:
         await session.all(CHANGED, request.chat_id, request.user_id)
 
     async def _forget(self, session: Session, request_ids: Sequence[str]) -> None:
+        """Remove requests with all that is their own, but their idempotency keys."""
+        await self._bury_keys(session, request_ids)
         for table, column in (
             ("segment", "request_id"),
-            ("idempotency", "request_id"),
             ("feedback", "request_id"),
             ("input", "request_id"),
             ("request", "id"),
         ):
             await session.all(f"DELETE FROM {table} WHERE {column} = ANY($1)", [*request_ids])
+
+    async def _bury_keys(self, session: Session, request_ids: Sequence[str]) -> None:
+        """Let the keys of requests name nothing: a late retry must not ask the question again."""
+        await session.all(
+            "DELETE FROM idempotency WHERE request_id = ANY($1) AND left(key, 1) = $2",
+            [*request_ids],
+            rows.UNANSWERED,
+        )
+        await session.all(
+            f"UPDATE idempotency SET request_id = '', created_at = {NOW}"
+            " WHERE request_id = ANY($1)",
+            [*request_ids],
+        )
 
     async def _conversation(self, session: Session, message_id: str) -> list[Message]:
         """Return the messages from the root to `message_id`."""

@@ -12,8 +12,8 @@ Keys, all under the settings' `prefix`, and who removes each:
 - a chat's own, removed with it: `chat` (a tombstone stays a day), `messages`, `words`, `requests`,
   `unfinished`;
 - a request's own, removed with it and expiring after its end as retention says: `request`, `log`,
-  `input`, `feedback`, `key` (of idempotency), `trace`,
-  `unanswered`; of all verdicts `untold`, those that are due;
+  `input`, `feedback`, `trace`, `unanswered`, `key` (of idempotency), which stays a day more;
+  of all verdicts `untold`, those that are due;
 - `credential`, removed when it is revoked or, of a session, when its time is over;
 - `webhook`, removed a month after it was made and expiring a day later; `done` and `probe`, which
   live for a minute, and `frozen`, which lives for half a second;

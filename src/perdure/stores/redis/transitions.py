@@ -17,6 +17,7 @@ from perdure.fold import Fold
 from perdure.model import JSON, Failure, Message, Request, Status, new_id
 from perdure.ports import Append
 from perdure.stores import notices, refusals, words
+from perdure.stores.keeping import TOMBSTONE_S
 from perdure.stores.redis import admission, lists, log, values
 from perdure.stores.redis.database import Database, Draft, Outdated
 from perdure.stores.redis.values import Fields
@@ -259,16 +260,18 @@ class Steps:
         draft.add("CHANGED", self.key("people"), user, *places, chat_id)
 
     def forget(self, draft: Draft, request: Fields) -> None:
-        """Remove a request with all that is its own; the messages stay."""
+        """Remove a request with all that is its own, but its key; the messages stay."""
         request_id, user, chat_id = request["id"], request["user_id"], request["chat_id"]
         # A worker may write these until the commit: what is removed must be what there is.
         draft.guard(self.key("request", request_id), "trace_id", request.get("trace_id"))
         admission.leave(draft, request_id)
         if "trace_id" in request:
             draft.add("ZREM", self.key("trace", user, request["trace_id"]), request_id)
-        own = [key for key in self._own(request) if not key.startswith(self.key("trace"))]
-        for key in (*own, self.key("log", request_id)):
-            draft.add("DEL", key)
+        for noun in ("request", "input", "feedback", "log"):
+            draft.add("DEL", self.key(noun, request_id))
+        if "idempotency_key" in request:
+            # It names nothing from now on: a late retry must not ask the question again.
+            _expire(draft, TOMBSTONE_S, [self.key("key", user, request["idempotency_key"])])
         for noun, *names in (
             ("unfinished", chat_id),
             ("requests", chat_id),

@@ -21,6 +21,7 @@ OLD_CHATS = (
 )
 OVER = "SELECT id FROM credential WHERE kind = 'session' AND expires_at < ?"
 TOMBSTONES = "SELECT id FROM chat WHERE deleted_at < ?"
+KEYS = "SELECT user_id || char(10) || key FROM idempotency WHERE request_id = '' AND created_at < ?"
 
 
 def due(look: Callable[[str, float], list[Any]], ages: Mapping[str, float]) -> JSON:
@@ -41,6 +42,7 @@ def _old(ages: Mapping[str, float]) -> dict[str, tuple[str, float]]:
             ("requests", OLD_REQUESTS, ages["requests"]),
             ("chats", OLD_CHATS, ages["chats"]),
             ("tombstones", TOMBSTONES, TOMBSTONE_S),
+            ("keys", KEYS, TOMBSTONE_S),
             ("transient", OLD_TRANSIENT, TRANSIENT_S),
             ("webhooks", OLD_WEBHOOKS, WEBHOOK_S),
             ("sessions", OVER, SESSION_S),
@@ -65,6 +67,7 @@ class Retention(Branches):
             "requests": self._remove_request,
             "chats": self._remove_old_chat,
             "tombstones": self._remove_tombstone,
+            "keys": self._remove_key,
             "transient": self._remove_transient,
             "webhooks": self._remove_webhook,
             "sessions": self._remove_session,
@@ -102,6 +105,10 @@ class Retention(Branches):
 
     def _remove_tombstone(self, chat_id: str) -> None:
         self.db.all("DELETE FROM chat WHERE id = ?", chat_id)
+
+    def _remove_key(self, name: str) -> None:
+        user_id, _, key = name.rpartition("\n")  # a key is printable
+        self.db.all("DELETE FROM idempotency WHERE user_id = ? AND key = ?", user_id, key)
 
     def _remove_transient(self, request_id: str) -> None:
         request = self._get(request_id)

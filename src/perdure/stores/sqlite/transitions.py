@@ -139,14 +139,28 @@ class Transitions:
         self.db.all("UPDATE request SET next_sequence = ? WHERE id = ?", following, request_id)
 
     def _forget(self, request_id: str) -> None:
+        """Remove a request with all that is its own, but its idempotency key."""
+        self._bury_keys(request_id)
         for table, column in (
             ("segment", "request_id"),
-            ("idempotency", "request_id"),
             ("feedback", "request_id"),
             ("input", "request_id"),
             ("request", "id"),
         ):
             self.db.all(f"DELETE FROM {table} WHERE {column} = ?", request_id)
+
+    def _bury_keys(self, request_id: str) -> None:
+        """Let the keys of a request name nothing: a late retry must not ask the question again."""
+        self.db.all(
+            "DELETE FROM idempotency WHERE request_id = ? AND substr(key, 1, 1) = ?",
+            request_id,
+            rows.UNANSWERED,
+        )
+        self.db.all(
+            "UPDATE idempotency SET request_id = '', created_at = ? WHERE request_id = ?",
+            time.time(),
+            request_id,
+        )
 
     def _chat_changed(self, chat_id: str, user_id: str) -> None:
         """Give the chat the person's next revision, so that live lists see the change."""
