@@ -60,6 +60,13 @@ async def test_chats_come_in_pages_pinned_first(server):
     assert second["next_cursor"] is None
 
 
+async def test_an_empty_parameter_of_the_list_is_none(server):
+    accepted = await server.asked_and_ended()
+    page = await server.get("/api/chats", q="", archived="", limit="", cursor="")
+    assert [chat["id"] for chat in page["chats"]] == [accepted["chat_id"]]
+    assert page["next_cursor"] is None
+
+
 async def test_a_page_cursor_of_ones_own_making_is_refused(server):
     response = await server.http.get("/api/chats", params={"cursor": "nonsense"})
     assert response.status_code == 400

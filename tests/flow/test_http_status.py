@@ -176,6 +176,13 @@ async def test_requests_are_listed_newest_first_in_pages_and_by_state_and_chat(s
     assert [request["id"] for request in of_chat["requests"]] == [running["request_id"]]
 
 
+async def test_an_empty_parameter_of_the_list_is_none(server):
+    accepted = await server.asked_and_ended()
+    page = await server.get("/api/requests", status="", chat_id="", limit="", cursor="")
+    assert [request["id"] for request in page["requests"]] == [accepted["request_id"]]
+    assert page["next_cursor"] is None
+
+
 @pytest.mark.parametrize("query", ["cursor=nonsense", "cursor=%00", "limit=0", "status=happy"])
 async def test_a_bad_page_is_refused(server, query):
     response = await server.http.get(f"/api/requests?{query}")

@@ -11,10 +11,18 @@ from pydantic import AfterValidator
 
 from perdure import model
 from perdure.core import Core
-from perdure.model import Status
 from perdure.routers import shapes
 from perdure.routers.admin_shapes import STEPS, AnyRequest, AnyRequestPage, Overview, UsageSum
-from perdure.routers.given import Admin, Cursor, Limit, RequestId, Running, plain
+from perdure.routers.given import (
+    PAGE_SIZE,
+    Admin,
+    Cursor,
+    InState,
+    Limit,
+    RequestId,
+    Running,
+    plain,
+)
 from perdure.routers.problems import responses
 
 router = APIRouter(prefix="/api/admin", tags=["admin"])
@@ -33,14 +41,16 @@ USER = Query(max_length=256, description="Only this person's.")
 async def list_requests(
     core: Running,
     person: Admin,
-    status: Annotated[Status | None, Query(description="Only requests in this state.")] = None,
+    status: InState = None,
     user: Annotated[str | None, AfterValidator(plain), USER] = None,
-    limit: Limit = 50,
+    limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
 ) -> Response:
     """List everyone's requests, newest first."""
     del person
-    rows, following = await core.store.requests(user, status=status, limit=limit, cursor=cursor)
+    rows, following = await core.store.requests(
+        user or None, status=status, limit=limit, cursor=cursor
+    )
     page = AnyRequestPage(requests=await _shown(core, rows), next_cursor=following)
     return shapes.answer(page)
 

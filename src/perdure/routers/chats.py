@@ -9,7 +9,17 @@ from pydantic import AfterValidator
 
 from perdure.routers import chat_shapes, shapes
 from perdure.routers.body import JsonRoute
-from perdure.routers.given import ChatId, Cursor, Limit, Running, Who, placed, plain
+from perdure.routers.given import (
+    PAGE_SIZE,
+    ChatId,
+    Cursor,
+    Limit,
+    Running,
+    Who,
+    or_empty,
+    placed,
+    plain,
+)
 from perdure.routers.problems import responses
 
 router = APIRouter(prefix="/api/chats", tags=["chats"], route_class=JsonRoute)
@@ -27,8 +37,10 @@ async def list_chats(
     q: Annotated[
         str, AfterValidator(plain), Query(max_length=200, description="In titles and texts.")
     ] = "",
-    archived: Annotated[bool, Query(description="The archived ones instead.")] = False,  # noqa: FBT002 a query parameter
-    limit: Limit = 50,
+    archived: Annotated[  # noqa: FBT002 a query parameter
+        bool, or_empty(bool, absent=False), Query(description="The archived ones instead.")
+    ] = False,
+    limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
 ) -> Response:
     """List one's chats with their state, or those in which `q` occurs."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import Depends, Header, Path, Query
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 from starlette.requests import HTTPConnection
 
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound
+from perdure.model import Status
 from perdure.routers.identity import Person, admin_of, asker_of, person_of
 
 NUMBER_MAX = 2**53 - 1
 """The largest number that every JSON reader and every store can hold."""
 
 KEY_CHARACTERS_MAX = 255
+PAGE_SIZE = 50
 
 
 def core_of(connection: HTTPConnection) -> Core:
@@ -57,6 +59,13 @@ def digits(value: object) -> object:
         message = "must be an integer"
         raise ValueError(message)
     return value
+
+
+def or_empty(shape: Any, absent: object = None) -> BeforeValidator:
+    """Let a parameter of this shape be empty, as forms send it: then it counts as `absent`."""
+    return BeforeValidator(
+        lambda given: absent if given == "" else given, json_schema_input_type=shape | Literal[""]
+    )
 
 
 def placed(connection: HTTPConnection, path: str) -> str:
@@ -110,9 +119,10 @@ Asker = Annotated[Person, Depends(asker_of)]
 Admin = Annotated[Person, Depends(admin_of)]
 Key = Annotated[str | None, Depends(idempotency_key)]
 
-RequestId = Annotated[str, AfterValidator(known), Path(description="`resp_…`")]
-ChatId = Annotated[str, AfterValidator(known), Path(description="`chat_…`")]
-MessageId = Annotated[str, AfterValidator(known), Path(description="`msg_…`")]
+Known = Annotated[str, AfterValidator(known)]
+RequestId = Annotated[Known, Path(description="`resp_…`")]
+ChatId = Annotated[Known, Path(description="`chat_…`")]
+MessageId = Annotated[Known, Path(description="`msg_…`")]
 
 After = Annotated[
     int | None,
@@ -127,9 +137,14 @@ LastEventId = Annotated[
     str | None,
     Header(alias="Last-Event-ID", description="As `after`, set by browsers; wins over it."),
 ]
-Limit = Annotated[int, Query(ge=1, le=200, description="Size of a page.")]
+_Size = Annotated[int, Field(ge=1, le=200)]
+_Next = Annotated[str, AfterValidator(plain), Field(max_length=512)]
+Limit = Annotated[_Size, or_empty(_Size, PAGE_SIZE), Query(description="Size of a page.")]
 Cursor = Annotated[
-    str | None,
-    AfterValidator(plain),
-    Query(max_length=512, description="`next_cursor` of the page before."),
+    _Next | None,
+    or_empty(_Next | None),
+    Query(description="`next_cursor` of the page before."),
+]
+InState = Annotated[
+    Status | None, or_empty(Status | None), Query(description="Only requests in this state.")
 ]

@@ -8,27 +8,30 @@ import json
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import BeforeValidator
 
 from perdure import model
 from perdure.accept import Question
 from perdure.core import Core
-from perdure.model import Status, new_id
+from perdure.model import new_id
 from perdure.ports import Accepted, NewMessage
 from perdure.routers import shapes, views
 from perdure.routers.agent_events import AgentEvents
 from perdure.routers.body import JsonRoute
 from perdure.routers.given import (
     NUMBER_MAX,
+    PAGE_SIZE,
     Asker,
     Cursor,
+    InState,
     Key,
+    Known,
     Limit,
     RequestId,
     Running,
     Who,
     digits,
-    known,
+    or_empty,
     placed,
 )
 from perdure.routers.on_behalf import OwnToken
@@ -95,11 +98,11 @@ async def invoke(
 async def list_requests(
     core: Running,
     person: Who,
-    status: Annotated[Status | None, Query(description="Only requests in this state.")] = None,
+    status: InState = None,
     chat_id: Annotated[
-        str | None, AfterValidator(known), Query(description="Only those of a chat.")
+        Known | None, or_empty(Known | None), Query(description="Only those of a chat.")
     ] = None,
-    limit: Limit = 50,
+    limit: Limit = PAGE_SIZE,
     cursor: Cursor = None,
 ) -> Response:
     """List one's requests, newest first."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from perdure import model
 from perdure.routers import shapes
-from perdure.routers.given import Limit, Running, Who, known
+from perdure.routers.given import PAGE_SIZE, Limit, Running, Who, known
 from perdure.routers.problems import responses
 from perdure.routers.shapes import AT, REQUEST_ID, example, moment, since
 
@@ -76,7 +76,7 @@ class Webhooks(BaseModel):
 async def list_webhooks(
     core: Running,
     person: Who,
-    limit: Limit = 50,
+    limit: Limit = PAGE_SIZE,
     dead: Annotated[
         Literal["true", "false"], Query(description="`true`: only those that were given up.")
     ] = "false",

@@ -3292,11 +3292,11 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string | "" | null;
                 /** @description Size of a page. */
-                limit?: number;
+                limit?: number | "";
                 /** @description Only requests in this state. */
-                status?: components["schemas"]["Status"] | null;
+                status?: components["schemas"]["Status"] | "" | null;
                 /** @description Only this person's. */
                 user?: string | null;
             };
@@ -4329,11 +4329,11 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description The archived ones instead. */
-                archived?: boolean;
+                archived?: boolean | "";
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string | "" | null;
                 /** @description Size of a page. */
-                limit?: number;
+                limit?: number | "";
                 /** @description In titles and texts. */
                 q?: string;
             };
@@ -6123,13 +6123,13 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Only those of a chat. */
-                chat_id?: string | null;
+                chat_id?: string | "" | null;
                 /** @description `next_cursor` of the page before. */
-                cursor?: string | null;
+                cursor?: string | "" | null;
                 /** @description Size of a page. */
-                limit?: number;
+                limit?: number | "";
                 /** @description Only requests in this state. */
-                status?: components["schemas"]["Status"] | null;
+                status?: components["schemas"]["Status"] | "" | null;
             };
             header?: never;
             path?: never;
@@ -7909,7 +7909,7 @@ export interface operations {
                 /** @description `true`: only those that were given up. */
                 dead?: "true" | "false";
                 /** @description Size of a page. */
-                limit?: number;
+                limit?: number | "";
             };
             header?: never;
             path?: never;
