@@ -246,8 +246,21 @@ async def test_a_twin_whose_reader_leaves_while_pieces_wait_leaves_nothing_behin
 
 
 @pytest.mark.parametrize(
+    ("query", "header", "revision"),
+    [("since=abc", "7", 7), ("since=5", "7", 7), ("since=-1", "", 0), ("since=5", "", 5)],
+)
+async def test_a_twin_begins_where_its_header_says_whatever_the_address_does(
+    server, query, header, revision
+):
+    response = await server.stream(f"/api/live?{query}", Last_Event_ID=header)
+    _, told = await read_until(frames(response), lambda one: one.get("op") == "hello")
+    response.drop()
+    assert told[-1]["revision"] == revision
+
+
+@pytest.mark.parametrize(
     ("query", "header", "status"),
-    [("attach=;", "", 422), ("since=-1", "", 422), ("", "x", 400), ("", "1;resp_1", 400)],
+    [("attach=;", "", 422), ("since=-2", "", 400), ("", "x", 400), ("", "1;resp_1", 400)],
 )
 async def test_a_twin_with_a_bad_cursor_is_refused(server, query, header, status):
     response = await server.http.get(f"/api/live?{query}", headers={"Last-Event-ID": header})

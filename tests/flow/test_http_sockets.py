@@ -141,6 +141,13 @@ async def test_a_cursor_that_is_no_number_is_told_inside_the_socket(server):
     assert code == 4400
 
 
+async def test_an_empty_cursor_is_none(server):
+    accepted = await server.asked_and_ended()
+    async with server.socket(path_of(accepted, "?after=")) as socket:
+        messages, code = await all_of(socket)
+    assert ([message["final_response"] for message in messages], code) == (["hello"], 1000)
+
+
 async def test_pruned_events_are_told_inside_the_socket(server):
     accepted = await server.asked_and_ended()
     await server.core.store.prune(events_s=1e-6, requests_s=0, chats_s=0)

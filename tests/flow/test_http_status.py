@@ -93,12 +93,14 @@ async def test_an_entity_tag_saves_the_body_until_something_changes(server):
 
 
 @pytest.mark.parametrize(
-    "query", ["wait_s=31", "wait_s=-1", "wait_s=nan", "after=-2", "after=x", "after=" + "9" * 40]
+    ("query", "status", "code"),
+    [(f"wait_s={wait}", 422, "invalid_request") for wait in ("31", "-1", "nan")]
+    + [(f"after={after}", 400, "invalid_cursor") for after in ("-2", "x", "9" * 40)],
 )
-async def test_a_wait_or_cursor_out_of_range_is_refused(server, query):
+async def test_a_wait_or_cursor_out_of_range_is_refused(server, query, status, code):
     request_id = (await server.asked_and_ended())["request_id"]
     response = await server.http.get(f"/api/requests/{request_id}/status?{query}")
-    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+    assert (response.status_code, response.json()["code"]) == (status, code)
     assert response.json()["request_id"] == request_id
 
 

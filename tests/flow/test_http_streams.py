@@ -89,14 +89,16 @@ async def test_last_event_id_wins_over_after(server):
     accepted = await server.asked_and_ended()
     every = await whole(server, path_of(accepted))
     assert await whole(server, path_of(accepted, "?after=0"), Last_Event_ID="3") == every[4:]
+    assert await whole(server, path_of(accepted, "?after=abc"), Last_Event_ID="3") == every[4:]
     assert await whole(server, path_of(accepted, "?after=3"), Last_Event_ID="") == every[4:]
+    assert await whole(server, path_of(accepted, "?after=")) == every
 
 
 @pytest.mark.parametrize("cursor", ["x", "-2", "1.5", "٣", "1_0", "9" * 40, "0x1"])
 async def test_a_cursor_that_is_no_number_is_refused(server, cursor):
     accepted = await server.asked_and_ended()
     query = await server.http.get(path_of(accepted), params={"after": cursor})
-    assert (query.status_code, query.json()["code"]) == (422, "invalid_request")
+    assert (query.status_code, query.json()["code"]) == (400, "invalid_cursor")
     header = {"Last-Event-ID": cursor.encode()}
     response = await server.http.get(path_of(accepted), headers=header)
     assert (response.status_code, response.json()["code"]) == (400, "invalid_cursor")

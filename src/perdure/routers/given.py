@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import Depends, Header, Path, Query
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from starlette.requests import HTTPConnection
 
 from perdure.core import Core
@@ -53,14 +53,6 @@ def plain(text: str) -> str:
     return text
 
 
-def digits(value: object) -> object:
-    """Refuse what Python takes for an integer and others do not: `1_0`, ` 1`, `٣`."""
-    if isinstance(value, str) and not re.fullmatch(r"-?[0-9]+", value):
-        message = "must be an integer"
-        raise ValueError(message)
-    return value
-
-
 def or_empty(shape: Any, absent: object = None) -> BeforeValidator:
     """Let a parameter of this shape be empty, as forms send it: then it counts as `absent`."""
     return BeforeValidator(
@@ -74,22 +66,22 @@ def placed(connection: HTTPConnection, path: str) -> str:
 
 
 def number(text: str, name: str) -> int:
-    """Return the event number that a header or a socket's query gives; raises `Invalid`."""
-    if not re.fullmatch(r"-1|[0-9]{1,15}", text.strip(), re.ASCII):
+    """Return the number of an event that a header or a query gives; raises `Invalid`."""
+    if not re.fullmatch(r"-1|[0-9]{1,16}", text.strip()) or int(text) > NUMBER_MAX:
         detail = f"{name} must be the number of an event, or -1 for the start."
         raise Invalid(detail, code="invalid_cursor")
     return int(text)
 
 
-def cursor_of(last_event_id: str | None, after: int | None) -> int:
-    """Return the exclusive cursor of a reader, -1 = from the start.
+def cursor_of(last_event_id: str | None, after: str | None) -> int:
+    """Return the exclusive cursor of a reader, -1 = from the start; raises `Invalid`.
 
-    The header wins: a reconnecting `EventSource` repeats the old address. An empty one counts as
-    absent. Source: WHATWG HTML, server-sent events.
+    The header wins, whatever `after` is: a reconnecting `EventSource` repeats the old address. An
+    empty one counts as absent. Source: WHATWG HTML, server-sent events.
     """
     if last_event_id:
         return number(last_event_id, "Last-Event-ID")
-    return -1 if after is None else after
+    return number(after, "after") if after else -1
 
 
 async def idempotency_key(
@@ -124,14 +116,12 @@ RequestId = Annotated[Known, Path(description="`resp_…`")]
 ChatId = Annotated[Known, Path(description="`chat_…`")]
 MessageId = Annotated[Known, Path(description="`msg_…`")]
 
+# As text: what is none is `invalid_cursor`, as on sockets, and is nothing to a header that wins.
+Count = Annotated[
+    str | None, WithJsonSchema({"type": "integer", "minimum": -1, "maximum": NUMBER_MAX})
+]
 After = Annotated[
-    int | None,
-    BeforeValidator(digits),
-    Query(
-        ge=-1,
-        le=NUMBER_MAX,
-        description="Number of the last event already seen (exclusive); -1 = from the start.",
-    ),
+    Count, Query(description="Number of the last event already seen (exclusive); -1 = the start.")
 ]
 LastEventId = Annotated[
     str | None,

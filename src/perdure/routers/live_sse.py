@@ -20,7 +20,7 @@ from perdure.core import Core
 from perdure.errors import Invalid
 from perdure.model import JSON
 from perdure.routers.doorbells import Doorbells, doorbells_of
-from perdure.routers.given import LastEventId, Running, Who
+from perdure.routers.given import Count, LastEventId, Running, Who, number
 from perdure.routers.live import ATTACHMENTS_MAX, Feed, chat_message
 from perdure.routers.problems import responses
 from perdure.routers.streams import KEEPALIVE, EventStream, refuse_draining
@@ -72,9 +72,7 @@ async def live(
             description="Requests to follow: `resp_…` or `resp_…:<after>`; may be repeated.",
         ),
     ] = None,
-    since: Annotated[
-        int | None, Query(ge=0, le=2**53 - 1, description="Revision of the chats one has.")
-    ] = None,
+    since: Annotated[Count, Query(description="Revision of the chats one has.")] = None,
     last_event_id: LastEventId = None,
 ) -> Response:
     """Follow everything of a person over one connection.
@@ -88,10 +86,13 @@ async def live(
     """
     refuse_draining(core)
     cursors = _attachments(attach or [])
+    revision = None
     if last_event_id:
-        since, seen = _cursors(last_event_id)
+        revision, seen = _cursors(last_event_id)
         cursors |= {request_id: at for request_id, at in seen.items() if request_id in cursors}
-    line = FramedLine(core, person.user_id, since, cursors)
+    elif since:
+        revision = max(0, number(since, "since"))
+    line = FramedLine(core, person.user_id, revision, cursors)
     return EventStream(core, line.pieces(doorbells_of(request)))
 
 

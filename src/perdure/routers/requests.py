@@ -8,7 +8,6 @@ import json
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Header, Query, Request, Response
-from pydantic import BeforeValidator
 
 from perdure import model
 from perdure.accept import Question
@@ -19,8 +18,8 @@ from perdure.routers import shapes, views
 from perdure.routers.agent_events import AgentEvents
 from perdure.routers.body import JsonRoute
 from perdure.routers.given import (
-    NUMBER_MAX,
     PAGE_SIZE,
+    After,
     Asker,
     Cursor,
     InState,
@@ -30,7 +29,7 @@ from perdure.routers.given import (
     RequestId,
     Running,
     Who,
-    digits,
+    cursor_of,
     or_empty,
     placed,
 )
@@ -132,7 +131,7 @@ async def get_request(core: Running, person: Who, request_id: RequestId) -> Resp
     responses={
         200: {"description": "How far it is.", "headers": ETAG_DOC},
         304: {"description": "As `If-None-Match` knows it.", "headers": ETAG_DOC},
-        **responses(404, 422, 503),
+        **responses(400, 404, 422, 503),
     },
 )
 async def get_status(
@@ -142,17 +141,14 @@ async def get_status(
     wait_s: Annotated[
         float, Query(ge=0, le=30, allow_inf_nan=False, description="Seconds to wait for news.")
     ] = 0,
-    after: Annotated[
-        int,
-        BeforeValidator(digits),
-        Query(ge=-1, le=NUMBER_MAX, description="What is news: events after this number."),
-    ] = -1,
+    after: After = None,
     if_none_match: Annotated[str | None, Header(description="ETags one has.")] = None,
 ) -> Response:
     """Poll an answer: at once, or with `wait_s` as soon as something after `after` is there."""
     row = await core.store.request(request_id, person.user_id)
-    if wait_s and not row.status.terminal and row.sequence_number <= after:
-        await _news(core, request_id, after, wait_s)
+    cursor = cursor_of(None, after)
+    if wait_s and not row.status.terminal and row.sequence_number <= cursor:
+        await _news(core, request_id, cursor, wait_s)
         row = await core.store.request(request_id, person.user_id)
     now = await views.standing(core, row)
     headers = {"ETag": etag(now), "Cache-Control": "private, no-cache"}

@@ -141,7 +141,7 @@ async def texts(websocket: WebSocket) -> AsyncGenerator[str | bytes]:
 def query_number(websocket: WebSocket, name: str) -> int | None:
     """Return a number of the socket's address, None when absent; raises `Invalid`."""
     given = websocket.query_params.get(name)
-    return None if given is None else number(given, name)
+    return number(given, name) if given else None
 
 
 class Viewer:

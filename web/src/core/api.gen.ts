@@ -5528,7 +5528,7 @@ export interface operations {
                 /** @description Requests to follow: `resp_…` or `resp_…:<after>`; may be repeated. */
                 attach?: string[] | null;
                 /** @description Revision of the chats one has. */
-                since?: number | null;
+                since?: number;
             };
             header?: {
                 /** @description As `after`, set by browsers; wins over it. */
@@ -6829,7 +6829,7 @@ export interface operations {
     getRequestStatus: {
         parameters: {
             query?: {
-                /** @description What is news: events after this number. */
+                /** @description Number of the last event already seen (exclusive); -1 = the start. */
                 after?: number;
                 /** @description Seconds to wait for news. */
                 wait_s?: number;
@@ -6970,8 +6970,8 @@ export interface operations {
     streamRequest: {
         parameters: {
             query?: {
-                /** @description Number of the last event already seen (exclusive); -1 = from the start. */
-                after?: number | null;
+                /** @description Number of the last event already seen (exclusive); -1 = the start. */
+                after?: number;
             };
             header?: {
                 /** @description As `after`, set by browsers; wins over it. */
