@@ -85,6 +85,11 @@ class NewRequest(msgspec.Struct, kw_only=True, frozen=True):
     notify: bool = False
     traceparent: str | None = None
 
+    @property
+    def messages_added(self) -> int:
+        """How many messages it adds to its chat; the answer is one of them."""
+        return len(self.history) + (self.question is not None) + 1
+
 
 class Accepted(msgspec.Struct, frozen=True):
     """What `accept` committed.

@@ -176,6 +176,17 @@ async def test_a_full_chat_is_refused(store):
     with pytest.raises(Conflict) as refused:
         await store.accept(question(chat_id=chat_id, limits=limits(messages=3, running=9)))
     assert refused.value.code == "chat_full"
+    assert "limits.messages_max = 3" in refused.value.detail
+
+
+async def test_a_chat_with_room_for_one_message_takes_a_retry(store):
+    """A question adds two messages, another answer to one that is there only itself."""
+    asked = await ask(store)
+    again = {"chat_id": asked.chat_id, "answers": asked.user_message_id}
+    with pytest.raises(Conflict):
+        await ask(store, **again, limits=limits(messages=2))
+    await ask(store, **again, limits=limits(messages=3))
+    assert len(await store.messages(asked.chat_id, "ann")) == 3
 
 
 async def test_a_busy_chat_queues_a_question_behind_the_one_that_runs(store):

@@ -57,9 +57,10 @@ def events_pruned() -> Gone:
     return Gone(detail, code="events_pruned")
 
 
-def chat_full(count: int) -> Conflict:
-    """Say that a chat holds as many messages as it may."""
-    detail = f"This chat holds {count} messages, which is the most; start a new one."
+def chat_full(count: int, messages_max: int) -> Conflict:
+    """Say that a chat has no room for what is to be added."""
+    most = f"limits.messages_max = {messages_max}"
+    detail = f"This chat holds {count} messages, and no more fit ({most}); start a new one."
     return Conflict(detail, code="chat_full")
 
 

@@ -226,8 +226,8 @@ class Acceptance:
         agent_id, count = row
         if agent_id != new.agent_id and not new.any_agent:
             raise refusals.other_agent(agent_id, new.agent_id)
-        if count + len(new.history) + 2 > new.limits.messages_max:
-            raise refusals.chat_full(count)
+        if count + new.messages_added > new.limits.messages_max:
+            raise refusals.chat_full(count, new.limits.messages_max)
 
     async def _insert_chat(self) -> None:
         new = self._new

@@ -118,8 +118,8 @@ class Acceptance:
         self._draft.guard(key, "revision", self._chat["revision"])
         if self._chat["agent_id"] != new.agent_id and not new.any_agent:
             raise refusals.other_agent(self._chat["agent_id"], new.agent_id)
-        if count + len(new.history) + 2 > new.limits.messages_max:
-            raise refusals.chat_full(count)
+        if count + new.messages_added > new.limits.messages_max:
+            raise refusals.chat_full(count, new.limits.messages_max)
         requests = [("HGETALL", self._key("request", found.decode())) for found in unfinished]
         found = await self._draft.read(*requests)
         # One that is gone was removed just now: the commit will not fit this revision.

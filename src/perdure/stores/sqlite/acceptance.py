@@ -160,8 +160,8 @@ class AcceptWork:
         if row[0] != new.agent_id and not new.any_agent:
             raise refusals.other_agent(row[0], new.agent_id)
         (count,) = self._db.one("SELECT count(*) FROM message WHERE chat_id = ?", new.chat_id)
-        if count + len(new.history) + 2 > new.limits.messages_max:
-            raise refusals.chat_full(count)
+        if count + new.messages_added > new.limits.messages_max:
+            raise refusals.chat_full(count, new.limits.messages_max)
 
     def _check_message(self, message_id: str) -> None:
         found = self._db.one(
