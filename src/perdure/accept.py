@@ -28,6 +28,7 @@ from perdure.ports import (
     Store,
     Topic,
 )
+from perdure.talk import is_blank
 from perdure.traceparent import CALLER
 from perdure.traces import Traces
 from perdure.user_tokens import UserToken, UserTokens, acts
@@ -356,7 +357,7 @@ class Acceptance:
         )
 
     def _check(self, text: str, parts: list[JSON] | None) -> None:
-        if not text.strip() and not parts:
+        if is_blank(text, parts):
             detail = "The message is empty."
             raise Invalid(detail, code="message_empty")
         self._check_size(text)

@@ -66,6 +66,16 @@ def text_in(content: Any) -> str:
     )
 
 
+def is_blank(text: str, parts: Iterable[JSON] | None) -> bool:
+    """Tell whether a message says nothing: no word in its text, and no part that is not text.
+
+    A part that has nothing but its type is none.
+    """
+    return not text.strip() and all(
+        part.get("type") in _TEXTS or part.keys() <= {"type", "text"} for part in parts or ()
+    )
+
+
 def _given(talk: Sequence[Message]) -> Iterator[JSON]:
     for message in talk:
         yield from items_of(message)

@@ -167,6 +167,13 @@ async def test_leaving_a_streaming_post_changes_nothing(server):
         ({"message": "x", "metadata": {"a": 1}}, 422, "invalid_request"),
         ({"message": "x", "metadata": {"a": "b" * 513}}, 422, "invalid_request"),
         ({"message": "   "}, 400, "message_empty"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, 400, "message_empty"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_text", "text": " "}] * 2}]},
+            400,
+            "message_empty",
+        ),
+        ({"messages": [{"role": "user", "content": [{"type": "bogus"}]}]}, 400, "message_empty"),
         ({"message": "x" * 1_000_001}, 413, "message_too_large"),
         ({"message": "x" * 5_000_000}, 413, "body_too_large"),
         ({"message": "x", "agent_id": "nobody"}, 400, "unknown_agent"),
@@ -186,6 +193,15 @@ async def test_what_cannot_be_asked_is_refused_in_a_sentence(server, body, statu
     assert problem["detail"]
     assert code in (None, problem["code"])
     assert (await server.get("/api/requests"))["requests"] == []
+
+
+async def test_a_picture_alone_is_a_question(server):
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    messages = [{"role": "user", "content": [{"type": "text", "text": ""}, picture]}]
+    body = {"messages": messages, "agent_id": "echo"}
+    answer = await server.http.post("/api/invoke_endpoint", json=body)
+    assert answer.status_code == 202, answer.text
+    assert "data:image" in (await server.ended(answer.json()["request_id"]))["final_response"]
 
 
 @pytest.mark.parametrize(
