@@ -74,6 +74,19 @@ async def test_in_a_chat_that_exists_only_the_question_of_messages_counts(server
     assert [message["content"] for message in tree["messages"]] == ["one", "one", "two", "two"]
 
 
+async def test_a_null_is_as_good_as_nothing(server):
+    body = {"message": "hi", "agent_id": "echo"}
+    nulls = dict.fromkeys(("chat_id", "parent_id", "from_root", "if_busy", "metadata", "messages"))
+    headers = {"Idempotency-Key": "once"}
+    first, again = [
+        await server.http.post("/api/invoke_endpoint", json=sent, headers=headers)
+        for sent in (body, body | nulls)
+    ]
+    assert (first.status_code, again.status_code, again.content) == (202, 202, first.content)
+    made = await server.http.post("/api/chats", json={"agent_id": None, "title": None})
+    assert (made.status_code, made.json()["title"]) == (201, "New chat")
+
+
 async def test_the_same_key_and_body_make_one_request(server):
     headers = {"Idempotency-Key": "once"}
     answers = [

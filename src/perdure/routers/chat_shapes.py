@@ -21,6 +21,7 @@ from perdure.routers.shapes import (
     RequestError,
     Text,
     example,
+    or_null,
     since,
 )
 
@@ -97,7 +98,7 @@ class NewChat(BaseModel):
     model_config = example(agent_id="guide", title="Plans")
 
     agent_id: Name | None = None
-    title: Title = "New chat"
+    title: Annotated[Title, or_null(Title, "New chat")] = "New chat"
 
 
 class ChatChanges(BaseModel):

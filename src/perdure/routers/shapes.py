@@ -10,7 +10,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    model_validator,
+)
 
 from perdure import model
 from perdure.model import JSON, Status
@@ -36,6 +44,13 @@ Metadata = Annotated[
     ],
     Field(max_length=16),
 ]
+
+
+def or_null(shape: Any, absent: object) -> BeforeValidator:
+    """Let a field of this shape be null: then it counts as `absent`."""
+    return BeforeValidator(
+        lambda given: absent if given is None else given, json_schema_input_type=shape | None
+    )
 
 
 def example(**fields: Any) -> ConfigDict:
@@ -134,14 +149,14 @@ class Invocation(BaseModel):
     parent_id: Name | None = Field(
         default=None, description="Message to answer to; the active branch's last one by default."
     )
-    from_root: StrictBool = Field(
+    from_root: Annotated[StrictBool, or_null(StrictBool, absent=False)] = Field(
         default=False,
         description="Begin the chat anew, beside its first question: how that one is edited.",
     )
-    if_busy: IfBusy = Field(
+    if_busy: Annotated[IfBusy, or_null(IfBusy, "queue")] = Field(
         default="queue", description="What to do while the chat's last question is unanswered."
     )
-    metadata: Metadata = {}
+    metadata: Annotated[Metadata, or_null(Metadata, {})] = {}
 
     @model_validator(mode="after")
     def _has_a_question(self) -> Self:

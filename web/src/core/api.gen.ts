@@ -2055,14 +2055,13 @@ export interface components {
              * @description Begin the chat anew, beside its first question: how that one is edited.
              * @default false
              */
-            from_root: boolean;
+            from_root: boolean | null;
             /**
              * If Busy
              * @description What to do while the chat's last question is unanswered.
              * @default queue
-             * @enum {string}
              */
-            if_busy: "queue" | "reject" | "interrupt";
+            if_busy: ("queue" | "reject" | "interrupt") | null;
             /** Message */
             message?: string | null;
             /** Messages */
@@ -2073,7 +2072,7 @@ export interface components {
              */
             metadata: {
                 [key: string]: string;
-            };
+            } | null;
             /**
              * Parent Id
              * @description Message to answer to; the active branch's last one by default.
@@ -2368,7 +2367,7 @@ export interface components {
              * Title
              * @default New chat
              */
-            title: string;
+            title: string | null;
         };
         /**
          * NewItems
