@@ -242,6 +242,35 @@ async def test_the_sse_twin_tells_the_same_and_resumes_exactly(server):
     assert any("chat" in one for one in before + after)
 
 
+@pytest.fixture
+def slow(server, monkeypatch):
+    """Let the greeting take its time."""
+    revision = server.core.store.revision
+
+    async def later(user_id):
+        await asyncio.sleep(0.2)
+        return await revision(user_id)
+
+    monkeypatch.setattr(server.core.store, "revision", later)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_greeting_comes_before_what_is_followed(server, known):
+    accepted = await server.asked_and_ended()
+    request_id = accepted["request_id"] if known else "resp_nope"
+    response = await server.stream(f"/api/live?attach={request_id}")
+    _, twin = await read_until(frames(response), lambda one: "request_id" in one)
+    response.drop()
+    async with server.socket("/api/live") as socket:
+        tab = Tab(socket)
+        await tab.send(op="attach", request_id=request_id)
+        await tab.until(lambda one: "request_id" in one)
+    for told in (twin, tab.told):
+        assert (told[0]["op"], told[-1]["request_id"]) == ("hello", request_id)
+        assert ("error" in told[-1]) is not known
+
+
 async def test_a_twin_whose_reader_leaves_while_pieces_wait_leaves_nothing_behind(server):
     """Guard: nothing is told last to who has left; else its task waits for room for ever."""
     for _ in range(3):

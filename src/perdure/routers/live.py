@@ -60,6 +60,7 @@ class Feed:
         self.core = core
         self.user_id = user_id
         self.line = line
+        self.greeted = asyncio.Event()
         self.followers: dict[str, asyncio.Task[None]] = {}
 
     async def attach(self, request_id: str, after: int) -> None:
@@ -91,8 +92,18 @@ class Feed:
             follower.cancel()
         await asyncio.gather(*followers, return_exceptions=True)
 
-    async def watch(self, bells: Doorbells, since: int | None) -> None:
-        """Tell each change of the person's chats after revision `since` (None = from now on).
+    async def watch(
+        self,
+        bells: Doorbells,
+        since: int | None,
+        attachments: Mapping[str, int] | None = None,
+    ) -> None:
+        """Greet, attach, and tell each change of the person's chats.
+
+        Args:
+            bells: who rings for a change.
+            since: after which revision; None = from now on.
+            attachments: `{request id: after}` to begin with.
 
         Raises `Drained` when the server is about to stop.
         """
@@ -100,6 +111,9 @@ class Feed:
         with bells.of(self.user_id) as bell:
             revision = await self.core.store.revision(self.user_id) if since is None else since
             await self.line.message({"op": "hello", "revision": revision})
+            self.greeted.set()
+            for request_id, after in (attachments or {}).items():
+                await self.attach(request_id, after)
             while True:
                 bell.clear()
                 if self.core.draining:
@@ -192,7 +206,8 @@ async def live(websocket: WebSocket) -> None:
 
 
 async def _hear(websocket: WebSocket, feed: Feed) -> None:
-    """Obey the client's operations until it leaves."""
+    """Obey the client's operations until it leaves; what they tell comes after the greeting."""
+    await feed.greeted.wait()
     async for message in sockets.messages(websocket):
         try:
             await _obey(feed, message)

@@ -141,9 +141,7 @@ class FramedLine:
 
     async def _tell(self, bells: Doorbells) -> None:
         try:
-            for request_id, after in list(self.cursors.items()):
-                await self.feed.attach(request_id, after)
-            await self.feed.watch(bells, self.since)
+            await self.feed.watch(bells, self.since, self.cursors.copy())
         except Exception:
             # Not when it is cancelled: its reader has left, and nobody would ever make room.
             await self.queue.put(None)
