@@ -3,6 +3,7 @@
 import ast
 import re
 import textwrap
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from perdure import create_app, settings
 from perdure.cli import settings_page
 from perdure.cli.commands import app
 from perdure.cli.exits import ExitCode
+from tests.unit.reader import STATUS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -156,6 +158,23 @@ def test_every_error_code_of_the_server_is_in_the_protocol() -> None:
             continue
         for code in CODE.findall(source.read_text("utf-8")):
             assert f"`{code}`" in page or code in told_at_the_start, f"{name(source)}: {code}"
+
+
+def test_every_state_of_an_answer_is_among_the_events_of_the_protocol() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    table = page.split("## Events")[1].split("\n## ")[0]
+    for event in ("response.created", *STATUS):
+        assert f"`{event}`" in table, event
+
+
+def test_no_table_of_the_protocol_explains_anything_twice() -> None:
+    page = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    for paragraph in page.split("\n\n"):
+        rows = [line.split(" | ") for line in paragraph.splitlines() if line.startswith("| ")]
+        told = Counter(
+            cell for row in rows for cell in row[:-1] if cell.strip("| ").startswith("`")
+        )
+        assert not [cell for cell, count in told.items() if count > 1]
 
 
 def test_every_route_of_the_server_is_in_the_protocol() -> None:
