@@ -253,6 +253,48 @@ async def test_a_connection_that_is_out_of_step_is_used_no_more(store):
     assert [connection.is_closed() for connection in used] == [True, False]
 
 
+async def test_a_run_that_was_stopped_stores_its_end_in_spite_of_a_deadlock(store):
+    """Guard: `before` in `_insist`; a time limit or a drain has cancelled the task already."""
+    tries = []
+
+    async def work(session):
+        tries.append(1)
+        if len(tries) == 1:
+            raise asyncpg.DeadlockDetectedError("deadlock detected")
+        return tuple(await session.one("SELECT 1"))
+
+    async def run():
+        try:
+            running.set()
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            return await store.db.write(work)
+
+    running = asyncio.Event()
+    task = asyncio.ensure_future(run())
+    await running.wait()
+    task.cancel()
+    assert await task == (1,)
+
+
+async def test_a_cancellation_that_a_lost_connection_covers_is_not_forgotten(store):
+    """Guard: `_cancellations() > before`; else the work would be tried again, and its end wait."""
+
+    async def work(session):
+        working.set()
+        try:
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            raise asyncpg.ConnectionDoesNotExistError("lost") from None
+
+    working = asyncio.Event()
+    task = asyncio.ensure_future(store.db.write(work))
+    await working.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=5)
+    assert task.cancelled()
+
+
 # Schema
 
 

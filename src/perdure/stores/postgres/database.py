@@ -205,11 +205,14 @@ class Database:
                 raise
 
     async def _insist(self, attempt: Callable[[], Awaitable[T]], operation: str) -> T:
+        before = _cancellations()
         for pause_s in PAUSES_S:
             try:
                 return await attempt()
             except AGAIN as error:
-                _stop_if_cancelled()
+                if _cancellations() > before:
+                    # A broken connection has covered it with an error of its own.
+                    raise asyncio.CancelledError from None
                 if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
                     await self._forget_connections()  # they lead to a former primary
                 await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
@@ -225,11 +228,10 @@ class Database:
             await pool.expire_connections()
 
 
-def _stop_if_cancelled() -> None:
-    """Go on with a cancellation that a broken connection has covered with an error of its own."""
+def _cancellations() -> int:
+    """Count this task's cancellations so far; a run that stores its own end may have had one."""
     task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
+    return 0 if task is None else task.cancelling()
 
 
 async def _started(pool: Any) -> None:
