@@ -164,6 +164,22 @@ def own_server():
         yield server, server.get_uri()
 
 
+async def test_a_server_that_is_just_starting_is_waited_for(url, monkeypatch):
+    """Guard: `_started` makes a new pool for each try; one that could not open stays closed."""
+    refusals = [asyncpg.CannotConnectNowError("the database system is starting up")] * 2
+
+    async def init(connection):
+        if refusals:
+            raise refusals.pop()
+        await prepare(connection)
+
+    prepare = database._init
+    monkeypatch.setattr(database, "_init", init)
+    async with opened(url) as store:
+        assert (await store.counts())["queued"] == 0
+    assert not refusals
+
+
 class LosesCommits(database.Database):
     """Commits and then loses the connection, at each first try."""
 

@@ -13,6 +13,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import IntEnum
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -138,19 +139,20 @@ class Database:
 
     async def _open(self) -> None:
         for kind in Pool:
-            pool = asyncpg.create_pool(
-                **self.access.options(),
-                min_size=0 if kind is Pool.READING else 1,
-                max_size=self.access.connections_max if kind is Pool.ASKING else 2,
-                init=_init,
-                reset=_keep,
-            )
-            self._pools.append(pool)
-            await _started(pool)
+            self._pools.append(await _started(partial(self._pool, kind)))
         server = await self._pools[0].fetchval("SHOW server_version_num")
         if int(server) < OLDEST:
             detail = f"PostgreSQL {int(server) // 10_000} is too old: 15 or newer is needed."
             raise Unavailable(detail, code="server_too_old")
+
+    def _pool(self, kind: Pool) -> Any:
+        return asyncpg.create_pool(
+            **self.access.options(),
+            min_size=0 if kind is Pool.READING else 1,
+            max_size=self.access.connections_max if kind is Pool.ASKING else 2,
+            init=_init,
+            reset=_keep,
+        )
 
     async def close(self) -> None:
         """Let go of all connections, also of broken ones."""
@@ -234,18 +236,19 @@ def _cancellations() -> int:
     return 0 if task is None else task.cancelling()
 
 
-async def _started(pool: Any) -> None:
-    """Open a pool; wait for a server that is just starting."""
+async def _started(make: Callable[[], Any]) -> Any:
+    """Return an open pool; wait for a server that is just starting.
+
+    A new pool for each try: asyncpg closes one that could not open for good.
+    """
     deadline = asyncio.get_running_loop().time() + STARTING_S
     while True:
         try:
-            await pool
+            return await make()
         except asyncpg.CannotConnectNowError:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             await asyncio.sleep(0.2)
-        else:
-            return
 
 
 async def _init(connection: Any) -> None:
