@@ -8,6 +8,7 @@ from websockets.exceptions import ConnectionClosed
 
 from perdure.routers.doorbells import Doorbells
 from perdure.routers.live_sse import FramedLine
+from perdure.tail import Batch
 from tests.flow.serving import serving
 from tests.world.waiting import eventually
 
@@ -288,6 +289,20 @@ async def test_a_twin_whose_reader_leaves_while_pieces_wait_leaves_nothing_behin
     await asyncio.wait_for(pieces.aclose(), 5)
     mine = {task.get_name() for task in asyncio.all_tasks() - before}
     assert mine <= {"doorbells"}
+
+
+async def test_no_frame_of_a_twin_tells_a_cursor_of_what_comes_after_it(server):
+    """Guard: `_turn`; who reconnects after such a frame would never get what it overtook."""
+    line = FramedLine(server.core, "local", 0, {})
+    line.queue = asyncio.Queue(1)
+    line.queue.put_nowait(b"")
+    slow = asyncio.create_task(line.events("resp_a", Batch(0, (b"{}",), ended=False)))
+    await asyncio.sleep(0)  # it waits for room
+    quick = asyncio.create_task(line.events("resp_b", Batch(0, (b"{}",), ended=False)))
+    _, first, second = [await line.queue.get() or b"" for _ in range(3)]
+    assert first.startswith(b"id: 0;resp_a:0\n")
+    assert second.startswith(b"id: 0;resp_a:0;resp_b:0\n")
+    await asyncio.gather(slow, quick)
 
 
 @pytest.mark.parametrize(

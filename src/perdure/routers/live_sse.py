@@ -127,6 +127,8 @@ class FramedLine:
         self.revision = "" if since is None else str(since)
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue(PIECES_MAX)
         self.feed = Feed(core, user_id, self)
+        self._turn = asyncio.Lock()
+        """Held from a frame's cursors to its place in the queue: none overtakes another one."""
 
     async def pieces(self, bells: Doorbells) -> AsyncGenerator[bytes]:
         """Yield what the feed tells; ends by raising what ended it."""
@@ -149,23 +151,26 @@ class FramedLine:
 
     async def events(self, request_id: str, batch: Batch) -> None:
         """Frame a request's events in one piece."""
-        frames = []
-        for at, event in enumerate(batch.events, batch.first):
-            self.cursors[request_id] = at
-            message = b'{"request_id":"%b","event":%b}' % (request_id.encode(), event)
-            frames.append(self._frame(message))
-        await self.queue.put(b"".join(frames))
+        async with self._turn:
+            frames = []
+            for at, event in enumerate(batch.events, batch.first):
+                self.cursors[request_id] = at
+                message = b'{"request_id":"%b","event":%b}' % (request_id.encode(), event)
+                frames.append(self._frame(message))
+            await self.queue.put(b"".join(frames))
 
     async def chat(self, chat: model.Chat) -> None:
         """Frame a chat."""
-        self.revision = str(chat.revision)
-        await self.queue.put(self._frame(chat_message(chat)))
+        async with self._turn:
+            self.revision = str(chat.revision)
+            await self.queue.put(self._frame(chat_message(chat)))
 
     async def message(self, message: JSON) -> None:
         """Frame a message."""
-        if "revision" in message:
-            self.revision = str(message["revision"])
-        await self.queue.put(self._frame(msgspec.json.encode(message)))
+        async with self._turn:
+            if "revision" in message:
+                self.revision = str(message["revision"])
+            await self.queue.put(self._frame(msgspec.json.encode(message)))
 
     async def ping(self) -> None:
         """Send a comment."""
