@@ -230,6 +230,42 @@ async def _longer(store, request_id, count):
     return (await store.request(request_id)).sequence_number > count
 
 
+# Webhooks
+
+
+async def delivered(store, user="ann"):
+    """Return a webhook that was delivered."""
+    await complete(store, await begin(store, user, notify=True))
+    (webhook,) = await store.take_webhooks(60)
+    await store.settle_webhook(webhook.id)
+    return webhook
+
+
+async def test_a_webhook_that_is_wanted_again_while_it_is_pruned_stays(store, url, monkeypatch):
+    """Guard: `due_at` in `_remove_webhooks`; else its id would be due and its row gone."""
+    webhook = await delivered(store)
+    with valkeys.client(url) as admin:
+        admin.zadd("perdure:settled", {webhook.id: 1})
+    remove = store._remove_webhooks
+
+    async def late(draft, webhook_ids):
+        await store.redeliver_webhook(webhook.id, "ann")
+        await remove(draft, webhook_ids)
+
+    monkeypatch.setattr(store, "_remove_webhooks", late)
+    await store.prune(events_s=0, requests_s=0, chats_s=0)
+    assert [one.id for one in await store.take_webhooks(60)] == [webhook.id]
+
+
+async def test_a_due_id_without_a_webhook_holds_up_no_other(store, url):
+    """Guard: `EXISTS` in take.lua; else nobody could read what was taken, time after time."""
+    with valkeys.client(url) as admin:
+        admin.zadd("perdure:due", {"wh_gone": 1})
+        assert await store.take_webhooks(60) == []
+        assert (admin.zcard("perdure:due"), admin.exists("perdure:webhook:wh_gone")) == (0, 0)
+    await delivered(store)
+
+
 # Keys
 
 

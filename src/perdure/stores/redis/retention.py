@@ -139,8 +139,11 @@ class Retention(Branches):
 
     async def _remove_webhooks(self, draft: Draft, webhook_ids: list[str]) -> None:
         keys = [self.key("webhook", one) for one in webhook_ids]
-        found = await draft.read(*(("HGET", key, "user_id") for key in keys))
-        for webhook_id, key, user in zip(webhook_ids, keys, found, strict=True):
+        found = await draft.read(*(("HMGET", key, "user_id", "due_at") for key in keys))
+        for webhook_id, key, (user, due_at) in zip(webhook_ids, keys, found, strict=True):
+            draft.guard(key, "due_at", due_at)
+            if due_at is not None:
+                continue  # somebody wants it delivered once more
             draft.add("DEL", key)
             if user is not None:
                 draft.add("ZREM", self.key("webhooks", user.decode()), webhook_id)
