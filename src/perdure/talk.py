@@ -15,6 +15,7 @@ from perdure.records import NewMessage
 
 ITEM = "item"
 _TEXTS = frozenset({"text", "input_text", "output_text"})
+_PICTURES = ("image_url", "file_id")
 
 
 def wrapped(item: JSON) -> list[JSON]:
@@ -24,7 +25,37 @@ def wrapped(item: JSON) -> list[JSON]:
 
 def items_of(message: Message | NewMessage) -> list[JSON]:
     """Return the whole items that a message's parts hold; none for ordinary content."""
-    return [part["item"] for part in message.parts or () if part.get("type") == ITEM]
+    return [
+        part["item"]
+        for part in message.parts or ()
+        if part.get("type") == ITEM and isinstance(part.get("item"), dict)
+    ]
+
+
+def flaw(part: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with a client's content part; None = nothing.
+
+    An agent's server would refuse it, and with it every later question of the chat.
+    """
+    match part.get("type"):
+        case kind if kind in _TEXTS and not isinstance(part.get("text"), str):
+            return "text must be a string"
+        case "image_url" if not picture(part):
+            return "image_url must be a URL, or an object with a url"
+        case "input_image" if not any(isinstance(part.get(key), str) for key in _PICTURES):
+            return "input_image needs an image_url or a file_id"
+        case "file" if not isinstance(part.get("file"), dict):
+            return "file must be an object"
+        case kind if kind == ITEM:
+            return "'item' is no type of a content part"
+    return None
+
+
+def picture(part: Mapping[str, Any]) -> str:
+    """Return the URL of a picture; "" where there is none."""
+    image = part.get("image_url")
+    url = image.get("url") if isinstance(image, dict) else image
+    return url if isinstance(url, str) else ""
 
 
 def as_messages(talk: Iterable[Message], instructions: str | None = None) -> list[JSON]:
@@ -96,7 +127,8 @@ def _messages(message: Message, answered: set[str]) -> Iterator[JSON]:
     if calls:
         yield {"role": "assistant", "content": message.text or None, "tool_calls": calls}
     elif message.text or message.parts:
-        yield {"role": message.role, "content": _chat_content(message.parts or message.text)}
+        content = _chat_content(message.parts) or message.text
+        yield {"role": message.role, "content": content}
 
 
 def _item_as_message(item: JSON, answered: set[str]) -> Iterator[JSON]:
@@ -129,7 +161,7 @@ def _call(item: JSON) -> JSON:
 def _chat_content(content: Any) -> Any:
     if not isinstance(content, list):
         return content
-    return [_chat_part(part) for part in content]
+    return [_chat_part(part) for part in content if flaw(part) is None]
 
 
 def _chat_part(part: JSON) -> JSON:
@@ -157,7 +189,8 @@ def _items(message: Message) -> Iterator[JSON]:
         for item in message.output:
             yield from _said(item)
     elif message.text or message.parts:
-        content = [_item_part(part, message.role) for part in message.parts or ()] or message.text
+        sound = [part for part in message.parts or () if flaw(part) is None]
+        content = [_item_part(part, message.role) for part in sound] or message.text
         yield {"type": "message", "role": message.role, "content": content}
 
 
@@ -191,9 +224,7 @@ def _item_part(part: Mapping[str, Any], role: str) -> JSON:
             kind = "output_text" if role == "assistant" else "input_text"
             return {"type": kind, "text": part.get("text") or ""}
         case "image_url":
-            image = part["image_url"]
-            url = image["url"] if isinstance(image, dict) else image
-            return {"type": "input_image", "image_url": url, "detail": "auto"}
+            return {"type": "input_image", "image_url": picture(part), "detail": "auto"}
         case "file" if isinstance(part.get("file"), dict):
             return {"type": "input_file", **part["file"]}
     return dict(part)

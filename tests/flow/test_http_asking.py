@@ -227,6 +227,24 @@ async def test_parts_that_a_store_cannot_keep_are_refused(server, extra):
 
 
 @pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "text"},
+        {"type": "image_url"},
+        {"type": "image_url", "image_url": {"url": 5}},
+        {"type": "input_image", "image_url": {}},
+        {"type": "item", "item": {"type": "function_call"}},
+    ],
+)
+async def test_parts_that_no_agent_could_be_told_are_refused(server, part):
+    """Guard: `flaw` in `_can_be_kept`; every later question of the chat would fail with it."""
+    content = [{"type": "text", "text": "x"}, part]
+    body = {"messages": [{"role": "user", "content": content}]}
+    response = await server.http.post("/api/invoke_endpoint", json=body)
+    assert (response.status_code, response.json()["code"]) == (422, "invalid_request")
+
+
+@pytest.mark.parametrize(
     ("method", "path", "body", "told"),
     [
         ("POST", "/api/invoke_endpoint", {"message": "x", "messages": 5}, "body.messages: "),

@@ -178,6 +178,18 @@ REFUSALS = {
         "input[0].role",
         "invalid_value",
     ),
+    "a picture without an address": (
+        '{"input": [{"role": "user", "content": [{"type": "input_image"}]}]}',
+        400,
+        "input[0].content[0]",
+        "invalid_value",
+    ),
+    "an item as a part": (
+        '{"input": [{"role": "user", "content": [{"type": "item", "item": {}}]}]}',
+        400,
+        "input[0].content[0]",
+        "invalid_value",
+    ),
     "an output without call": (
         '{"input": [{"type": "function_call_output", "output": "x"}]}',
         400,

@@ -8,7 +8,8 @@ import pytest
 
 from perdure.handlers.wishes import chat_fields
 from perdure.model import Message
-from perdure.talk import as_items, as_messages, wrapped
+from perdure.routers.ui_messages import ui_message
+from perdure.talk import as_items, as_messages, flaw, wrapped
 
 CALL = {"type": "function_call", "call_id": "c", "name": "find", "arguments": "{}", "id": "fc"}
 OUTPUT = {"type": "function_call_output", "call_id": "c", "output": "rain", "id": "fco"}
@@ -85,6 +86,16 @@ IMAGE = {"type": "input_image", "image_url": "data:x", "detail": "low"}
 CHAT_IMAGE = {"type": "image_url", "image_url": {"url": "data:x", "detail": "low"}}
 FILE = {"type": "input_file", "filename": "a", "file_data": "data:y"}
 CHAT_FILE = {"type": "file", "file": {"filename": "a", "file_data": "data:y"}}
+FLAWED = [
+    {"type": "image_url"},
+    {"type": "image_url", "image_url": {}},
+    {"type": "image_url", "image_url": {"url": 5}},
+    {"type": "input_image"},
+    {"type": "input_image", "image_url": {"url": "data:x"}},
+    {"type": "file"},
+    {"type": "text"},
+    {"type": "item"},
+]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +125,20 @@ def test_parts_are_told_in_the_words_of_chat_completions(part, told):
 def test_parts_are_told_in_the_words_of_open_responses(part, told):
     (one,) = as_items([message("user", parts=[part])])
     assert one["content"] == [told]
+
+
+@pytest.mark.parametrize("part", FLAWED)
+def test_a_part_that_no_server_takes_is_told_to_none(part):
+    """Guard: `flaw`; one that was stored would fail every later question of its chat."""
+    assert flaw(part)
+    line = [message("user", "x", parts=[{"type": "text", "text": "x"}, part])]
+    assert as_messages(line)[0]["content"] == [{"type": "text", "text": "x"}]
+    assert as_items(line)[0]["content"] == [{"type": "input_text", "text": "x"}]
+    alone = [message("user", "x", parts=[part])]
+    assert as_messages(alone) == [{"role": "user", "content": "x"}]
+    assert as_items(alone)[0]["content"] == "x"
+    shown = ui_message(line, {})["parts"]
+    assert [one.get("text") or one["url"] for one in shown] in (["x"], ["x", ""])
 
 
 def test_a_phase_is_kept_and_sent_back():

@@ -24,6 +24,7 @@ from perdure import model
 from perdure.model import JSON, Status
 from perdure.ports import IfBusy
 from perdure.routers.given import NUMBER_MAX, plain
+from perdure.talk import flaw
 
 REQUEST_ID = "resp_2f1c0a9be4d87356ac01f2e3"
 CHAT_ID = "chat_77b0c2d1e4f5a6978899aabb"
@@ -107,6 +108,9 @@ class ContentPart(BaseModel):
     @model_validator(mode="after")
     def _can_be_kept(self) -> Self:
         storable(self.model_extra or {})
+        wrong = flaw({"type": self.type, "text": self.text, **(self.model_extra or {})})
+        if wrong:
+            raise ValueError(wrong)
         return self
 
 

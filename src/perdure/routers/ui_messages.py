@@ -9,7 +9,7 @@ import msgspec
 from perdure.errors import Invalid
 from perdure.model import JSON, Message
 from perdure.routers.ui_turns import BROKE_OFF, parsed
-from perdure.talk import items_of
+from perdure.talk import items_of, picture
 
 
 def content_of(message: JSON) -> tuple[list[JSON] | None, str]:
@@ -60,8 +60,7 @@ def _question_parts(message: Message) -> Iterator[JSON]:
         yield {"type": "text", "text": message.text}
     for part in message.parts or ():
         if part.get("type") == "image_url":
-            url = part["image_url"]["url"] if isinstance(part["image_url"], dict) else ""
-            yield {"type": "file", "mediaType": "image/*", "url": url}
+            yield {"type": "file", "mediaType": "image/*", "url": picture(part)}
 
 
 def answer_parts(turn: Sequence[Message], said: Mapping[str, Said]) -> Iterator[JSON]:

@@ -9,7 +9,7 @@ from perdure.errors import Invalid
 from perdure.model import JSON, new_id
 from perdure.ports import NewMessage
 from perdure.routers.v1.shown import message_item, text_part
-from perdure.talk import text_in, wrapped
+from perdure.talk import flaw, text_in, wrapped
 
 ITEMS_MAX = 10_000
 PREFIXES = {"function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
@@ -86,6 +86,9 @@ def _check_part(part: Any, name: str) -> None:
         wrong_type(name, "an object with a type", part)
     if part["type"] in _TEXT_ONLY and not isinstance(part.get("text"), str):
         wrong_type(f"{name}.text", "a string", part.get("text"))
+    wrong = flaw(part)
+    if wrong:
+        raise Invalid(f"Invalid value for '{name}': {wrong}.", code="invalid_value", param=name)
 
 
 def as_message(item: JSON) -> NewMessage:
