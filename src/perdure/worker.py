@@ -169,10 +169,7 @@ def _connect(host: Host, echo: Echo) -> None:
     def start(sender: Any, **_: object) -> None:
         if not sender.pool_cls.__module__.endswith("concurrency.thread"):
             sys.exit("perdure: a worker needs Celery's pool `threads`; leave out --pool.")
-        try:
-            host.start()
-        except PerdureError as error:
-            sys.exit(f"perdure: {error.detail}")
+        _start(host)
 
     @signals.celeryd_after_setup.connect(weak=False)  # type: ignore[untyped-decorator]
     def listen(instance: Any, **_: object) -> None:
@@ -191,6 +188,17 @@ def _connect(host: Host, echo: Echo) -> None:
     @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
     def close(**_: object) -> None:
         host.close()
+
+
+def _start(host: Host) -> None:
+    """Start, or leave: Celery only logs what is raised here, and goes on to take deliveries."""
+    try:
+        host.start()
+    except PerdureError as error:
+        sys.exit(f"perdure: {error.detail}")
+    except Exception:
+        log.exception("the worker cannot start")
+        sys.exit(LATE_EXIT)
 
 
 def run(settings: Settings, modules: Sequence[str] = ()) -> int:
