@@ -168,12 +168,13 @@ class Core:
             forbid_core_dumps()
         try:
             await self.store.open()
+            await self.reconciler.take_over(dead=self.settings.alone)
         except PerdureError:
-            self._opening = None  # it has left nothing behind
+            self._opening = None
+            await self.store.close()  # else the next call would open it twice
             raise
         await self.bus.open()
         await self.queue.open()
-        await self.reconciler.take_over(dead=self.settings.alone)
         self.tails.start()
         self.journal.start()
         self.runner.start(renewing=self.heartbeat is None)
