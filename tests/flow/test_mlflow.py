@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from perdure.errors import NotFound, Unavailable
 from perdure.handlers.databricks import Credentials, DatabricksHandler
 from perdure.ports import Agent
 from perdure.sections import Mlflow
+from perdure.trackers import mlflow as tracking
 from perdure.trackers.mlflow import MlflowTracker
 from tests.databricks.mlflow_servers import Servers, running
 from tests.early import START_S
@@ -165,6 +168,40 @@ async def test_the_event_loop_goes_on_while_mlflow_blocks(mlflow: Servers) -> No
         asked.result()
     assert ticks > 10
     await tracker.close()
+
+
+async def test_a_tracker_that_cannot_connect_is_one_that_is_away(monkeypatch) -> None:
+    """Guard: `_connect` within the try of `_work`; else the verdict would wait for ever."""
+
+    def connect(uri: str, timeout_s: float) -> Any:
+        raise ImportError(uri)
+
+    monkeypatch.setattr(tracking, "_connect", connect)
+    tracker = MlflowTracker("sqlite:///m.db", 5)
+    with pytest.raises(Unavailable, match="ImportError"):
+        await tracker.trace("tr-1")
+    await tracker.close()
+
+
+async def test_a_trace_is_read_in_the_thread_that_fetched_it(monkeypatch) -> None:
+    """Guard: `_read`; a large trace would stop the event loop for seconds."""
+    threads: list[threading.Thread] = []
+
+    class Info(SimpleNamespace):
+        @property
+        def trace_id(self) -> str:
+            threads.append(threading.current_thread())
+            return "tr-1"
+
+    info = Info(state="OK", request_time=1, execution_duration=1, experiment_id="0")
+    found = SimpleNamespace(info=info, data=SimpleNamespace(spans=[]))
+    client = SimpleNamespace(get_trace=lambda _: found)
+    monkeypatch.setattr(tracking, "_connect", lambda *_: client)
+    tracker = MlflowTracker("http://localhost", 5)
+    assert (await tracker.trace("tr-1")).trace_id == "tr-1"
+    await tracker.close()
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_the_page_shows_the_steps_and_takes_a_verdict(

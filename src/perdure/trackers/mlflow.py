@@ -45,8 +45,7 @@ class MlflowTracker:
 
     async def trace(self, trace_id: str) -> Trace:
         """Return a trace; see `ports.Tracker`."""
-        found = await self._call(lambda client: client.get_trace(trace_id))
-        return trace_of(found, self._link(found))
+        return await self._call(lambda client: self._read(client, trace_id))
 
     async def tell(self, verdict: Feedback, author: str) -> None:
         """Log a verdict, or change the one that its author gave before under the same name."""
@@ -55,6 +54,10 @@ class MlflowTracker:
     async def close(self) -> None:
         """Let go of the threads; one that hangs ends with the process."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _read(self, client: Any, trace_id: str) -> Trace:
+        found = client.get_trace(trace_id)
+        return trace_of(found, self._link(found))
 
     async def _call(self, work: Callable[[Any], T]) -> T:
         loop = asyncio.get_running_loop()
@@ -67,9 +70,9 @@ class MlflowTracker:
 
     def _work(self, work: Callable[[Any], T]) -> T:
         """Do it in a thread; MLflow's errors become ours."""
-        if self._client is None:
-            self._client = _connect(self._uri, self._timeout_s)
         try:
+            if self._client is None:
+                self._client = _connect(self._uri, self._timeout_s)
             return work(self._client)
         except Exception as error:  # noqa: BLE001  # MLflow lets those of all its stores through
             raise _ours(error) from None
