@@ -192,8 +192,8 @@ class Acceptance:
         before = await self._store.request(request_id, user_id)
         request = await self._store.cancel(request_id)
         await self._stopped([request_id], user_id)
-        if not before.status.terminal:
-            self.traces.ended(request)
+        if not before.status.terminal and request.status is Status.CANCELLED:
+            self.traces.ended(request)  # else it ended meanwhile, and its run has told so
         return request
 
     async def delete_request(self, request_id: str, user_id: str) -> None:

@@ -15,6 +15,7 @@ from perdure.model import Status
 from perdure.ports import AcceptLimits, Agent, NewMessage, RunLimits, Topic
 from perdure.queues.inprocess import InProcessQueue
 from perdure.stores.sqlite import SqliteStore
+from perdure.traces import Traces
 from tests.contract.stores import Pen, complete, sound, take
 from tests.world.waiting import eventually
 
@@ -234,6 +235,33 @@ async def test_an_agent_that_is_gone_is_not_asked_again(office):
     with pytest.raises(Invalid) as refused:
         await office.acceptance.again(pen.id, "ann")
     assert refused.value.code == "unknown_agent"
+
+
+class Told(Traces):
+    """Remembers what it is told of."""
+
+    wanted = True
+
+    def __init__(self):
+        self.ends = []
+
+    def ended(self, request):
+        self.ends.append(request.status)
+
+
+async def test_a_cancel_that_comes_too_late_tells_no_end(office, monkeypatch):
+    """Guard: the status that won; its run tells the end, and a second span would have its id."""
+    pen, told = await office.begin(), Told()
+    office.acceptance.traces = told
+    cancel = office.store.cancel
+
+    async def late(request_id):
+        await complete(office.store, pen)
+        return await cancel(request_id)
+
+    monkeypatch.setattr(office.store, "cancel", late)
+    assert (await office.acceptance.cancel(pen.id, "ann")).status is Status.COMPLETED
+    assert told.ends == []
 
 
 async def test_a_cancel_is_the_owner_s_and_makes_room(tmp_path):
