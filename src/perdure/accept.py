@@ -122,8 +122,7 @@ class Acceptance:
         """
         if question.answers is None:
             self._check(question.text, question.parts)
-        for message in (*question.history, *question.before):
-            self._check_size(message.text)
+        self._check_sizes([*question.history, *question.before])
         agent_id = await self._agent_of(question)
         new = self._new(
             question.user_id, question.chat_id, agent_id, question.metadata, question.params
@@ -209,13 +208,28 @@ class Acceptance:
         agent_id: str | None,
         title: str,
         metadata: Mapping[str, str] = {},
+        messages: Sequence[NewMessage] = (),
     ) -> Chat:
-        """Make an empty chat."""
+        """Make a chat, with its first messages if there are some."""
+        if len(messages) > self._limits.messages_max:
+            detail = f"A chat holds at most {self._limits.messages_max} messages."
+            raise Conflict(detail, code="chat_full")
+        self._check_sizes(messages)
         chat = await self._store.create_chat(
             user_id, self._known(agent_id), title or "New chat", metadata
         )
+        if messages:
+            await self._store.add_messages(chat.id, user_id, messages)
         await self._bus.publish([Topic.chats(user_id)])
         return chat
+
+    async def add_messages(
+        self, chat_id: str, user_id: str, messages: Sequence[NewMessage]
+    ) -> None:
+        """Put messages at the end of a chat, that nobody answers."""
+        self._check_sizes(messages)
+        await self._store.add_messages(chat_id, user_id, messages, self._limits.messages_max)
+        await self._bus.publish([Topic.chats(user_id)])
 
     async def update_chat(self, chat_id: str, user_id: str, **changes: Unpack[ChatChanges]) -> Chat:
         """Rename, pin, archive a chat or switch its branch."""
@@ -361,6 +375,10 @@ class Acceptance:
             detail = "The message is empty."
             raise Invalid(detail, code="message_empty")
         self._check_size(text)
+
+    def _check_sizes(self, messages: Sequence[NewMessage]) -> None:
+        for message in messages:
+            self._check_size(message.text)
 
     def _check_size(self, text: str) -> None:
         size = len(text.encode("utf-8", "surrogatepass"))

@@ -201,9 +201,17 @@ class ChatStore(Protocol):
         """Withdraw a question that still waits; return what its request was before."""
 
     async def add_messages(
-        self, chat_id: str, user_id: str, messages: Sequence[NewMessage]
+        self,
+        chat_id: str,
+        user_id: str,
+        messages: Sequence[NewMessage],
+        messages_max: int | None = None,
     ) -> list[Message]:
-        """Put messages behind the active leaf; raises `Conflict` (`chat_busy`) in a busy chat."""
+        """Put messages behind the active leaf.
+
+        `messages_max`: of the chat, then; None = any number. Raises `Conflict`: `chat_busy` in a
+        busy chat, `chat_full` when it would hold more.
+        """
 
     async def drop_message(
         self, message_id: str, user_id: str, keep: Sequence[JSON] | None = None

@@ -209,6 +209,17 @@ async def test_messages_are_added_behind_the_leaf_and_taken_out(store):
             await call
 
 
+async def test_messages_are_not_added_beyond_what_a_chat_may_hold(store):
+    chat = await store.create_chat("ann", "guide", "t")
+    added = [NewMessage(f"msg_{n}", "user", "x") for n in range(3)]
+    await store.add_messages(chat.id, "ann", added[:1], 3)
+    with pytest.raises(Conflict) as refused:
+        await store.add_messages(chat.id, "ann", added[1:], 2)
+    assert refused.value.code == "chat_full"
+    await store.add_messages(chat.id, "ann", added[1:], 3)
+    assert len(await store.messages(chat.id, "ann")) == 3
+
+
 async def test_a_chat_that_is_being_answered_is_not_edited(store):
     pen = await begin(store)
     with pytest.raises(Conflict) as refused:

@@ -11,6 +11,8 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from perdure.ports import Topic
+from perdure.settings import Limits
 from perdure.stores.sqlite import SqliteStore
 from tests.flow.serving import JSON, serving
 from tests.unit import published, shapes
@@ -592,6 +594,30 @@ async def test_a_conversation_is_kept_item_by_item(served):
     gone = (await served.http.delete(path)).json()
     assert gone == {"id": made["id"], "object": "conversation.deleted", "deleted": True}
     assert (await served.http.get(path)).status_code == 404
+
+
+async def test_what_is_put_into_a_conversation_is_limited_and_told(tmp_path):
+    """Guard: `Acceptance.add_messages` and `create_chat`; else it could grow without an end."""
+    limits = Limits(messages_max=3, message_bytes_max=1024)
+    async with serving(tmp_path, limits=limits) as served:
+        told: list[str] = []
+        served.core.bus.subscribe(told.extend)
+
+        async def put(path: str, content: str, count: int = 1) -> tuple[int, str | None]:
+            body = {"items": [{"role": "user", "content": content}] * count}
+            answer = await served.http.post(f"/v1/conversations{path}", json=body)
+            return answer.status_code, (answer.json().get("error") or {}).get("code")
+
+        assert await put("", "x" * 1025) == (413, "message_too_large")
+        assert await put("", "x", 4) == (409, "chat_full")
+        assert (await served.get("/api/chats"))["chats"] == []
+        made = (await served.http.post("/v1/conversations", json={})).json()
+        place = f"/{made['id']}/items"
+        assert await put(place, "x" * 1025) == (413, "message_too_large")
+        told.clear()
+        assert await put(place, "x", 2) == (200, None)
+        assert told == [Topic.chats("local")]
+        assert await put(place, "x", 2) == (409, "chat_full")
 
 
 async def test_the_conversation_so_far_is_answered_when_there_is_no_new_input(served):

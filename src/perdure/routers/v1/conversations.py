@@ -47,9 +47,7 @@ async def create(core: Running, person: Who, call: Request) -> Response:
     metadata = params.metadata_of(given)
     messages = [items.as_message(item) for item in _items(given.get("items"))]
     title = title_of(next((message.text for message in messages if message.text), ""))
-    chat = await core.acceptance.create_chat(person.user_id, None, title, metadata)
-    if messages:
-        await core.store.add_messages(chat.id, person.user_id, messages)
+    chat = await core.acceptance.create_chat(person.user_id, None, title, metadata, messages)
     return answer(_shown(chat))
 
 
@@ -110,7 +108,8 @@ async def add_items(
     given = _items((await params.read_body(call)).get("items"))
     if not given:
         items.missing("items")
-    await core.store.add_messages(chat.id, person.user_id, [items.as_message(i) for i in given])
+    messages = [items.as_message(item) for item in given]
+    await core.acceptance.add_messages(chat.id, person.user_id, messages)
     return answer(list_of(given))
 
 

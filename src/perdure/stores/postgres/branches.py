@@ -18,7 +18,11 @@ class Branches(Chats):
     """The part of `ports.ChatStore` that edits a chat's tree."""
 
     async def add_messages(
-        self, chat_id: str, user_id: str, messages: Sequence[NewMessage]
+        self,
+        chat_id: str,
+        user_id: str,
+        messages: Sequence[NewMessage],
+        messages_max: int | None = None,
     ) -> list[Message]:
         runs = 0
 
@@ -26,7 +30,7 @@ class Branches(Chats):
             nonlocal runs
             runs += 1
             before = await self._added(session, chat_id, messages) if runs > 1 else []
-            return before or await self._add(session, chat_id, user_id, messages)
+            return before or await self._add(session, chat_id, user_id, messages, messages_max)
 
         return await self.db.write(work)
 
@@ -43,9 +47,17 @@ class Branches(Chats):
         return [rows.message(row) for row in found]
 
     async def _add(
-        self, session: Session, chat_id: str, user_id: str, messages: Sequence[NewMessage]
+        self,
+        session: Session,
+        chat_id: str,
+        user_id: str,
+        messages: Sequence[NewMessage],
+        messages_max: int | None,
     ) -> list[Message]:
         parent = (await self._idle_chat(session, chat_id, user_id)).current_message_id
+        (count,) = await session.one("SELECT count(*) FROM message WHERE chat_id = $1", chat_id)
+        if messages_max is not None and count + len(messages) > messages_max:
+            raise refusals.chat_full(count)
         added = []
         for message in messages:
             added.append(await tree.insert(session, chat_id, message, parent))

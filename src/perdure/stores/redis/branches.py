@@ -20,10 +20,17 @@ class Branches(Chats):
     """The part of `ports.ChatStore` that edits a chat's tree."""
 
     async def add_messages(
-        self, chat_id: str, user_id: str, messages: Sequence[NewMessage]
+        self,
+        chat_id: str,
+        user_id: str,
+        messages: Sequence[NewMessage],
+        messages_max: int | None = None,
     ) -> list[Message]:
         async def work(draft: Draft) -> list[Message]:
             chat = await self._idle(draft, await self._own_chat(draft, chat_id, user_id))
+            (count,) = await draft.read(("HLEN", self.key("messages", chat_id)))
+            if messages_max is not None and count + len(messages) > messages_max:
+                raise refusals.chat_full(count)
             await self._refuse_known(draft, messages)
             position, parent = int(chat.get("positions", 0)), chat.get("current_message_id")
             added = []

@@ -16,10 +16,17 @@ class Branches(Chats):
     """The part of `ports.ChatStore` that edits a chat's tree."""
 
     async def add_messages(
-        self, chat_id: str, user_id: str, messages: Sequence[NewMessage]
+        self,
+        chat_id: str,
+        user_id: str,
+        messages: Sequence[NewMessage],
+        messages_max: int | None = None,
     ) -> list[Message]:
         def work() -> list[Message]:
             parent = self._idle_chat(chat_id, user_id).current_message_id
+            (count,) = self.db.one("SELECT count(*) FROM message WHERE chat_id = ?", chat_id)
+            if messages_max is not None and count + len(messages) > messages_max:
+                raise refusals.chat_full(count)
             added = []
             for message in messages:
                 added.append(self._add_message(chat_id, parent, message))
