@@ -12,6 +12,9 @@ import msgspec
 
 from perdure.model import JSON
 
+COUNT_MAX = 10**12
+"""Tokens of one answer; the sum of millions of them still fits a store's integer."""
+
 
 class Text(msgspec.Struct, frozen=True, gc=False):
     """A piece of the answer's text.
@@ -84,14 +87,23 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: int = 0
 
     def json(self) -> JSON:
-        """Return the counts in the shape of Open Responses."""
+        """Return the counts in the shape of Open Responses; each is one that stores can sum."""
+        given, said = _count(self.input_tokens), _count(self.output_tokens)
         return {
-            "input_tokens": self.input_tokens,
-            "input_tokens_details": {"cached_tokens": self.cached_tokens},
-            "output_tokens": self.output_tokens,
-            "output_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
-            "total_tokens": self.total_tokens or self.input_tokens + self.output_tokens,
+            "input_tokens": given,
+            "input_tokens_details": {"cached_tokens": _count(self.cached_tokens)},
+            "output_tokens": said,
+            "output_tokens_details": {"reasoning_tokens": _count(self.reasoning_tokens)},
+            "total_tokens": _count(self.total_tokens) or given + said,
         }
+
+
+def _count(given: object) -> int:
+    """Return what a server says that it has counted, which may be anything, as a whole number."""
+    try:
+        return min(max(int(float(str(given))), 0), COUNT_MAX)
+    except (ValueError, OverflowError):
+        return 0
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False):

@@ -3,9 +3,10 @@
 import time
 
 import msgspec
+import pytest
 
 from perdure import credentials
-from perdure.deltas import Usage
+from perdure.deltas import COUNT_MAX, Usage
 from perdure.model import Status
 from tests.contract.stores import RUN, ask, begin, complete
 
@@ -100,3 +101,16 @@ async def test_usage_counts_requests_by_person_agent_and_state_from_a_time_on(st
     (ended,) = [one for one in await store.usage(0) if one.status is Status.COMPLETED]
     assert (ended.input_tokens, ended.output_tokens) == (7, 5_000_000_000)
     assert await store.usage(time.time() + 60) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [(12.5, 12), ("12.5", 12), (2**70, COUNT_MAX), (-1, 0), (None, 0), ("many", 0), ("1e999", 0)],
+)
+async def test_whatever_a_server_says_it_has_counted_can_be_summed(store, told, kept):
+    """Guard: `_count` in `Usage.json`; one answer would stop the sums of all (PostgreSQL)."""
+    pen = await begin(store)
+    pen.builder.add(Usage(input_tokens=told, output_tokens=1))
+    await complete(store, pen)
+    (summed,) = await store.usage(0)
+    assert (summed.input_tokens, summed.output_tokens) == (kept, 1)

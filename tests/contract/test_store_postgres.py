@@ -311,6 +311,16 @@ async def test_a_cancellation_that_a_lost_connection_covers_is_not_forgotten(sto
     assert task.cancelled()
 
 
+async def test_a_count_that_is_no_whole_number_stops_no_sum(store):
+    """Guard: `numeric` in `USAGE`; older versions stored whatever a server said."""
+    pen = await begin(store)
+    await complete(store, pen)
+    odd = """{"input_tokens": 12.5, "output_tokens": 1180591620717411303424}"""
+    await store.db.look("UPDATE request SET usage = $1", odd)
+    (summed,) = await store.usage(0)
+    assert (summed.input_tokens, summed.output_tokens) == (12, 2**70)
+
+
 # Schema
 
 

@@ -28,8 +28,8 @@ from perdure.stores.postgres.transitions import CHANGED, LOCK_CHAT_OF
 
 USAGE = (
     "SELECT user_id, agent_id, status, count(*),"
-    " coalesce(sum((usage::json ->> 'input_tokens')::bigint), 0)::bigint,"
-    " coalesce(sum((usage::json ->> 'output_tokens')::bigint), 0)::bigint"
+    " coalesce(sum((usage::json ->> 'input_tokens')::numeric), 0),"
+    " coalesce(sum((usage::json ->> 'output_tokens')::numeric), 0)"
     " FROM request WHERE created_at >= $1 GROUP BY user_id, agent_id, status ORDER BY 1, 2, 3"
 )
 OPENED = f"""
