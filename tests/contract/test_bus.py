@@ -18,7 +18,7 @@ from perdure.buses.postgres import PostgresBus
 from perdure.buses.redis import RedisBus
 from perdure.errors import Unavailable
 from perdure.ports import Bus, Topic
-from tests import databases
+from tests import databases, valkeys
 from tests.world.waiting import eventually
 
 Make = Callable[[], Bus]
@@ -291,6 +291,23 @@ async def test_a_bus_that_gets_no_password_says_so_and_tries_again():
             await eventually(refused, within_s=5, what="the bus says what is wrong")
             await meet(late, other)
             assert late.trouble() is None
+
+
+async def test_a_redis_bus_without_rights_on_its_channel_tries_ever_more_seldom(caplog):
+    """Guard: `works` behind the first reply; a ping proves nothing, and would undo the pauses."""
+    with ValkeyServer() as server, valkeys.client(server.connection_url) as admin:
+        admin.acl_setuser("bob", enabled=True, passwords=["+pw"], keys=["*"], commands=["+@all"])
+        bus = RedisBus(server.connection_url.replace("://", "://bob:pw@"))
+        async with opened(bus):
+            await bus.publish(["a"])
+            before = admin.info()["total_connections_received"]
+
+            async def tried_on():
+                return admin.info()["total_connections_received"] >= before + 6
+
+            await eventually(tried_on, within_s=20, what="both halves have tried three times")
+            assert "fails" in (bus.trouble() or "")
+    assert "works again" not in caplog.text
 
 
 async def test_a_bus_whose_server_never_was_there_does_no_harm(free_port):

@@ -46,7 +46,7 @@ class RedisBus(SharedBus):
         self._tasks = []
 
     def _over(
-        self, work: Callable[[Any], Awaitable[None]]
+        self, work: Callable[[Any, Callable[[], None]], Awaitable[None]]
     ) -> Callable[[Callable[[], None]], Awaitable[None]]:
         """Return the life of a connection that does a half of the work."""
 
@@ -60,14 +60,14 @@ class RedisBus(SharedBus):
             )
             try:
                 await client.ping()
-                works()
-                await work(client)
+                await work(client, works)
             finally:
                 await _leave(client)
 
         return live
 
-    async def _send(self, client: Any) -> None:
+    async def _send(self, client: Any, works: Callable[[], None]) -> None:
+        """Send what waits; only a publication proves that this connection may publish."""
         while True:
             topics = await self._unsent.take()
             try:
@@ -75,13 +75,18 @@ class RedisBus(SharedBus):
             except BaseException:
                 self._unsent.put(topics)  # perhaps twice; a doorbell may
                 raise
+            works()
             await asyncio.sleep(SPACING_S)
 
-    async def _listen(self, client: Any) -> None:
+    async def _listen(self, client: Any, works: Callable[[], None]) -> None:
         """Hear what others publish; a silent connection is asked whether it still lives."""
         pubsub = client.pubsub()
         try:
             await pubsub.subscribe(self._channel)
+            if await pubsub.get_message(timeout=ANSWER_S) is None:
+                detail = f"no answer to SUBSCRIBE within {ANSWER_S:g} s"
+                raise TimeoutError(detail)
+            works()
             asked = False
             while True:
                 message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=PING_S)
