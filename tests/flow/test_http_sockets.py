@@ -126,7 +126,9 @@ async def test_the_socket_can_stop_the_answer(server):
     assert code == 1000
 
 
-@pytest.mark.parametrize("said", ["", "{", "[]", "5", '{"op": 1}', b"\xff", "[" * 5000])
+@pytest.mark.parametrize(
+    "said", ["", "{", "[]", "5", '{"op": 1}', b"\xff", b'{"\xff": 1}', "[" * 5000]
+)
 async def test_what_the_socket_does_not_understand_is_answered_and_changes_nothing(server, said):
     accepted = await server.ask("hi", "steered")
     async with server.socket(path_of(accepted, "?after=100")) as socket:

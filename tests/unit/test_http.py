@@ -559,6 +559,7 @@ async def test_a_body_is_read_up_to_a_limit(client: HttpClient) -> None:
 
 JSON_BODIES = {
     "no JSON": (b"5\r\nhello\r\n0\r\n\r\n", "did not answer in JSON"),
+    "no UTF-8": (b'3\r\n"\xff"\r\n0\r\n\r\n', "did not answer in JSON"),
     "too much": (b"c\r\n" + b'"0123456789"' + b"\r\n0\r\n\r\n", "more than 9 bytes"),
 }
 

@@ -68,7 +68,7 @@ class Response:
             raise ResponseBroken(f"{self._connection.name} sent more than {bytes_max} bytes.")
         try:
             return msgspec.json.decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise ResponseBroken(f"{self._connection.name} did not answer in JSON.") from None
 
     def finish(self) -> None:

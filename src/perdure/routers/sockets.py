@@ -207,7 +207,7 @@ def _end(now: views.Standing) -> JSON:
 def _object(text: str | bytes) -> JSON:
     try:
         found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
