@@ -272,6 +272,25 @@ async def test_nonsense_is_refused_in_a_sentence(served, body):
     assert answer.text.endswith(".")
 
 
+@pytest.mark.parametrize("agent_id", [[], ["x"], {"x": 1}, 5])
+async def test_an_agent_s_id_that_is_no_string_is_refused(served, agent_id):
+    """Guard: `_agent_id`; what has no hash would break the look for the agent."""
+    body = {"id": "c-agent", "messages": [said("q", "x")], "agent_id": agent_id}
+    answer = await served.http.post("/api/chat", json=body)
+    assert (answer.status_code, answer.text[-1]) == (400, ".")
+
+
+async def test_a_client_of_an_absurd_version_is_answered_and_odd_parts_are_none(served):
+    """Guards: `[:9]` of the version; `isinstance` in `outputs_of`."""
+    body = {"id": "c-odd", "messages": [said("q", "x")]}
+    odd = {"x-ai-sdk-version": "9" * 5000}
+    assert (await served.http.post("/api/chat", json=body, headers=odd)).status_code == 200
+    last = (await served.get("/api/chat/c-odd"))["messages"][-1]
+    body["messages"] = [{**last, "parts": 5}]
+    answer = await served.http.post("/api/chat", json=body)
+    assert (answer.status_code, answer.text) == (400, "The last message is no question.")
+
+
 # Tools that run in the page
 
 TOOL = {"type": "function", "name": "where", "parameters": {"type": "object"}}

@@ -64,6 +64,14 @@ async def test_a_call_that_timed_out_is_answered_once_and_to_its_retry(served: S
     assert len(await requests(served)) == before + 1
 
 
+async def test_an_absurd_count_of_retries_is_a_retry(tmp_path):
+    """Guard: `[:9]` in `is_retry`; `int` refuses thousands of digits."""
+    body, odd = {"model": "echo", "input": "x"}, {"x-stainless-retry-count": "9" * 5000}
+    async with serving(tmp_path) as served:
+        answer = await served.http.post("/v1/responses", json=body, headers=odd)
+        assert answer.status_code == 200
+
+
 SERVERS = {"postgres": databases, "redis": valkeys}
 RETRY = {"x-stainless-retry-count": "1"}
 

@@ -89,7 +89,7 @@ class UIStream(EventStream):
 def knows_resets(call: Request) -> bool:
     """Tell whether the client's `ai` can take back a step; older ones have to say how old."""
     major = call.headers.get(VERSION, "").partition(".")[0]
-    return not major.isdecimal() or int(major) >= RESETS_SINCE
+    return not major.isdecimal() or int(major[:9]) >= RESETS_SINCE
 
 
 @router.post(
@@ -184,7 +184,7 @@ async def _ask(
         text=text,
         parts=content,
         user_id=user_id,
-        agent_id=body.get("agent_id") or (chat.agent_id if chat else None),
+        agent_id=_agent_id(body) or (chat.agent_id if chat else None),
         chat_id=chat.id if chat else None,
         client_chat_id=client_id,
         any_agent=True,
@@ -235,7 +235,7 @@ async def _go_on(
         role="tool",
         before=outputs[:-1],
         user_id=user_id,
-        agent_id=body.get("agent_id") or row.agent_id,
+        agent_id=_agent_id(body) or row.agent_id,
         chat_id=chat.id,
         any_agent=True,
         parent_id=asked.id,
@@ -299,6 +299,13 @@ def _parent(
     before = ids[:-1] if edits else ids[-2:-1]
     found = next((one for one in reversed(before) if one in known), None)
     return None if found is None else turn_of(tree, found, leaf)[-1].id
+
+
+def _agent_id(body: JSON) -> str | None:
+    given = body.get("agent_id")
+    if given is not None and not isinstance(given, str):
+        raise Invalid("agent_id must be an agent's id, a string.", code="unknown_agent")
+    return given
 
 
 def _params(body: JSON) -> JSON:

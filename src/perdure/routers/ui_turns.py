@@ -60,7 +60,8 @@ def _newest(tree: Sequence[Message], message_id: str) -> list[Message]:
 
 def outputs_of(message: JSON) -> dict[str, JSON]:
     """Return the outputs in the last step of a client's message as items, by the ids of calls."""
-    given = [part for part in message.get("parts") or () if isinstance(part, dict)]
+    parts = message.get("parts")
+    given = [part for part in (parts if isinstance(parts, list) else ()) if isinstance(part, dict)]
     starts = [index for index, part in enumerate(given) if part.get("type") == "step-start"]
     found: dict[str, JSON] = {}
     for part in given[starts[-1] + 1 if starts else 0 :]:

@@ -35,7 +35,7 @@ HELD, ANSWERED = "held ", "answered "
 def is_retry(call: Request) -> bool:
     """Tell whether a library sends this call once more, without a key that says of what."""
     count = call.headers.get("x-stainless-retry-count", "")
-    return count.isdecimal() and int(count) > 0 and "idempotency-key" not in call.headers
+    return count.isdecimal() and int(count[:9]) > 0 and "idempotency-key" not in call.headers
 
 
 async def unanswered(core: Core, row: model.Request, wish: Wish) -> None:
