@@ -249,7 +249,8 @@ def _explain(error: ValidationError) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """Return a URL without its password."""
+    """Return a URL without its passwords, of which some libraries take one in the query."""
+    url = re.sub(r"([?&](?:ssl)?password=)[^&]*", r"\1…", url, flags=re.IGNORECASE)
     return re.sub(r"(?<=://)([^/?#@:]*):.*@", r"\1:…@", url)
 
 

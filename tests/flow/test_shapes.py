@@ -286,6 +286,8 @@ def test_check_tells_of_a_broker_that_refuses_the_password(tmp_path):
         ("redis://:pw@host:1/0", "redis://:…@host:1/0"),
         ("celery+redis://u:pw@host", "celery+redis://u:…@host"),
         ("postgresql://ann:p/w#?@host/db", "postgresql://ann:…@host/db"),
+        ("redis://host:1/0?password=p:w@x&db=1", "redis://host:1/0?password=…&db=1"),
+        ("postgresql://host/db?a=b&sslPassword=pw", "postgresql://host/db?a=b&sslPassword=…"),
         ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db"),
         ("postgresql://host/db", "postgresql://host/db"),
     ],
