@@ -17,6 +17,7 @@ import msgspec
 from perdure.redaction import redacted
 from perdure.settings import Settings
 from perdure.steering import harmless
+from perdure.wire import clean
 
 CALL: ContextVar[str] = ContextVar("perdure.call", default="")
 """The `x-request-id` of the HTTP call that is being answered."""
@@ -78,4 +79,4 @@ class JsonLines(logging.Formatter):
                 line[name] = value
         if record.exc_info:
             line["exception"] = redacted(self.formatException(record.exc_info))
-        return msgspec.json.encode(line).decode("utf-8", "replace")
+        return msgspec.json.encode(clean(line)).decode()

@@ -75,6 +75,13 @@ def test_a_text_from_outside_is_no_line_of_its_own_and_steers_no_terminal(monkey
     assert told.count(forged) >= 2, "it is told all the same"
 
 
+def test_a_line_with_half_a_character_is_written_all_the_same(monkeypatch):
+    """Guard: `clean` in `JsonLines`; else the encoder would lose the whole line."""
+    written = lines_of("json", monkeypatch)
+    LINE.warning("said %s", "\ud83d")
+    assert json.loads(written.getvalue())["message"] == "said \ufffd"
+
+
 async def test_what_is_at_work_in_one_task_is_not_told_of_another(monkeypatch):
     written = lines_of("json", monkeypatch)
 
