@@ -175,7 +175,7 @@ class Chats(Requests):
                 f" WHERE id = $1 RETURNING {rows.MESSAGE}",
                 message_id,
                 text,
-                words.of(text),
+                await words.apart(text),
             )
             await session.all(CHANGED, request.chat_id, user_id)
             return rows.message(row)
