@@ -27,12 +27,12 @@ from perdure.routers import cookies, dialects, heads, problems, turnstile
 from perdure.routers.arriving import arriving, too_large
 from perdure.routers.cookies import hostname
 from perdure.routers.given import placed
+from perdure.routers.identity import SAFE_METHODS
 from perdure.settings import Auth, Settings
 from perdure.traceparent import CALLER, valid
 
 log = logging.getLogger("perdure.http")
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked by machines under whatever host name they know; they tell no secrets."""
 

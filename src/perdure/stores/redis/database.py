@@ -174,7 +174,7 @@ class Database:
             )
             self._clients.append(redis.Redis.from_pool(pool))
         try:
-            await self._accept(await self._insist(self._clients[0].info, "connect"))
+            await self._accept(await self._insist(self._clients[0].info))
         except PerdureError:
             await self.close()
             raise
@@ -272,13 +272,12 @@ class Database:
 
     async def _translated(self, attempt: Callable[[], Awaitable[T]], operation: str) -> T:
         try:
-            return await self._insist(attempt, operation)
+            return await self._insist(attempt)
         except FOREIGN as error:
             raise translate(error, operation) from error
 
-    async def _insist(self, attempt: Callable[[], Awaitable[T]], operation: str) -> T:
+    async def _insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Try again a few times over new connections when one was lost."""
-        del operation
         for pause_s in PAUSES_S:
             try:
                 return await attempt()
