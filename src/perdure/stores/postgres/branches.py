@@ -57,7 +57,7 @@ class Branches(Chats):
         parent = (await self._idle_chat(session, chat_id, user_id)).current_message_id
         (count,) = await session.one("SELECT count(*) FROM message WHERE chat_id = $1", chat_id)
         if messages_max is not None and count + len(messages) > messages_max:
-            raise refusals.chat_full(count)
+            raise refusals.chat_full(count, messages_max)
         added = []
         for message in messages:
             added.append(await tree.insert(session, chat_id, message, parent))

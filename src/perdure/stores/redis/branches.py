@@ -30,7 +30,7 @@ class Branches(Chats):
             chat = await self._idle(draft, await self._own_chat(draft, chat_id, user_id))
             (count,) = await draft.read(("HLEN", self.key("messages", chat_id)))
             if messages_max is not None and count + len(messages) > messages_max:
-                raise refusals.chat_full(count)
+                raise refusals.chat_full(count, messages_max)
             await self._refuse_known(draft, messages)
             position, parent = int(chat.get("positions", 0)), chat.get("current_message_id")
             added = []

@@ -26,7 +26,7 @@ class Branches(Chats):
             parent = self._idle_chat(chat_id, user_id).current_message_id
             (count,) = self.db.one("SELECT count(*) FROM message WHERE chat_id = ?", chat_id)
             if messages_max is not None and count + len(messages) > messages_max:
-                raise refusals.chat_full(count)
+                raise refusals.chat_full(count, messages_max)
             added = []
             for message in messages:
                 added.append(self._add_message(chat_id, parent, message))
