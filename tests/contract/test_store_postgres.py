@@ -282,7 +282,7 @@ async def test_a_run_that_was_stopped_stores_its_end_in_spite_of_a_deadlock(stor
     async def run():
         try:
             running.set()
-            await asyncio.sleep(30)
+            await asyncio.sleep(30)  # until it is cancelled
         except asyncio.CancelledError:
             return await store.db.write(work)
 
@@ -299,7 +299,7 @@ async def test_a_cancellation_that_a_lost_connection_covers_is_not_forgotten(sto
     async def work(session):
         working.set()
         try:
-            await asyncio.sleep(30)
+            await asyncio.sleep(30)  # until it is cancelled
         except asyncio.CancelledError:
             raise asyncpg.ConnectionDoesNotExistError("lost") from None
 

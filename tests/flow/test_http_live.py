@@ -249,7 +249,7 @@ def slow(server, monkeypatch):
     revision = server.core.store.revision
 
     async def later(user_id):
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # a store that is far away
         return await revision(user_id)
 
     monkeypatch.setattr(server.core.store, "revision", later)
