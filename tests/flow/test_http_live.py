@@ -90,22 +90,6 @@ async def test_attaching_takes_a_cursor_and_detaching_ends_it(server):
     assert len(tab.events(accepted["request_id"])) == 1
 
 
-async def test_a_cursor_beyond_the_newest_event_is_at_it(server):
-    accepted = await server.ask("hi", "steered")
-    server.steered.say("a")
-    at = (await server.shown(accepted["request_id"], "a"))["sequence_number"]
-    async with server.socket("/api/live") as socket:
-        tab = Tab(socket)
-        await tab.send(op="attach", request_id=accepted["request_id"], after=at + 1000)
-        await tab.send(op="ping")
-        await tab.until(lambda one: one == {"op": "pong"})
-        server.steered.say("b")
-        server.steered.end()
-        await tab.until(ending(accepted))
-    numbers = [event["sequence_number"] for event in tab.events(accepted["request_id"])]
-    assert numbers == list(range(at + 1, at + 1 + len(numbers)))
-
-
 async def test_every_change_of_a_chat_is_told_without_asking(server):
     async with server.socket("/api/live") as socket:
         tab = Tab(socket)

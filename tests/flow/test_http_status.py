@@ -67,18 +67,6 @@ async def test_a_long_poll_without_news_answers_after_its_time(server):
     assert time.monotonic() - begun >= 0.2, "it was kept so long"
 
 
-async def test_a_long_poll_behind_the_newest_event_waits_for_the_next(server):
-    request_id = (await server.ask("hi", "steered"))["request_id"]
-    waiting = asyncio.create_task(server.status(request_id, wait_s=20, after=10_000))
-
-    async def waits():
-        return server.core.tails.readers > 0
-
-    await eventually(waits, within_s=5, what="the call waits")
-    server.steered.say("a")
-    assert (await asyncio.wait_for(waiting, 5))["status"] == "streaming"
-
-
 async def test_a_long_poll_of_what_has_ended_answers_at_once(server):
     request_id = (await server.asked_and_ended())["request_id"]
     begun = time.monotonic()

@@ -113,23 +113,6 @@ async def test_at_the_end_of_a_finished_log_there_is_204(server):
         assert (response.status_code, response.content) == (204, b"")
 
 
-async def test_a_cursor_beyond_the_newest_event_is_at_it(server):
-    """The client of a store that was restored still gets all that follows, and the end."""
-    accepted = await server.ask("hi", "steered")
-    server.steered.say("one ")
-    await server.shown(accepted["request_id"], "one ")
-    head = (await server.status(accepted["request_id"]))["sequence_number"]
-    response = await server.stream(path_of(accepted, f"?after={head + 1000}"))
-    server.steered.say("two")
-    server.steered.end()
-    rest = events_of(await response.body())
-    await response.close()
-    assert [event["sequence_number"] for event in rest] == [
-        head + 1 + place for place in range(len(rest))
-    ]
-    assert (rest[0]["delta"], rest[-1]["type"]) == ("two", "response.completed")
-
-
 async def test_pruned_events_are_410_with_a_link_to_the_answer_and_replay_from_the_start(server):
     accepted = await server.asked_and_ended("hello")
     await asyncio.sleep(0)

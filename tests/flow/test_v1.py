@@ -430,18 +430,6 @@ async def test_a_finished_response_is_replayed_from_any_cursor(served):
         assert rest == every[after + 1 :]
 
 
-async def test_a_cursor_beyond_the_newest_event_is_at_it(served):
-    made = await created(served, model="steered", input="hello", background=True)
-    served.steered.say("one")
-    await served.shown(made["id"], "one")
-    query = {"stream": "true", "starting_after": 1000}
-    async with served.http.stream("GET", f"/v1/responses/{made['id']}", params=query) as answer:
-        served.steered.say("two")
-        served.steered.end()
-        events = [json.loads(event) for event in frames((await answer.aread()).decode())]
-    assert (events[0]["delta"], events[-1]["type"]) == ("two", "response.completed")
-
-
 async def test_a_pruned_response_is_replayed_from_its_start(served):
     """Guard: `rebuild` knows the caller's parameters."""
     made = await created(served, input="hello", instructions="Be brief.", temperature=0.5)

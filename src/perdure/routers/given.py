@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound
-from perdure.model import Request, Status
+from perdure.model import Status
 from perdure.routers.identity import Person, admin_of, asker_of, person_of
 
 NUMBER_MAX = 2**53 - 1
@@ -82,14 +82,6 @@ def cursor_of(last_event_id: str | None, after: str | None) -> int:
     if last_event_id:
         return number(last_event_id, "Last-Event-ID")
     return number(after, "after") if after else -1
-
-
-def within(row: Request, after: int) -> int:
-    """Return a cursor that is not beyond the newest event; else its reader would miss the end.
-
-    A client has seen more than there is where the store was restored from a backup.
-    """
-    return min(after, row.sequence_number)
 
 
 async def idempotency_key(

@@ -20,7 +20,7 @@ from perdure.model import JSON
 from perdure.routers import problems, sockets
 from perdure.routers.chat_shapes import Chat
 from perdure.routers.doorbells import Doorbells, doorbells_of
-from perdure.routers.given import core_of, known, number, within
+from perdure.routers.given import core_of, known, number
 from perdure.routers.identity import person_of
 from perdure.routers.streams import patience_s, refuse_draining
 from perdure.tail import Batch, Drained
@@ -70,13 +70,11 @@ class Feed:
             if len(self.followers) >= ATTACHMENTS_MAX:
                 detail = f"One line follows at most {ATTACHMENTS_MAX} requests."
                 raise TooMany(detail, code="too_many_attachments")
-            row = await self.core.store.request(known(request_id), self.user_id)
+            await self.core.store.request(known(request_id), self.user_id)
         except PerdureError as error:
             await self.line.message(complaint(error, request_id))
             return
-        self.followers[request_id] = asyncio.create_task(
-            self._follow(request_id, within(row, after))
-        )
+        self.followers[request_id] = asyncio.create_task(self._follow(request_id, after))
 
     def detach(self, request_id: str) -> None:
         """Stop following a request."""

@@ -32,7 +32,6 @@ from perdure.routers.given import (
     cursor_of,
     or_empty,
     placed,
-    within,
 )
 from perdure.routers.on_behalf import OwnToken
 from perdure.routers.problems import responses
@@ -147,8 +146,8 @@ async def get_status(
 ) -> Response:
     """Poll an answer: at once, or with `wait_s` as soon as something after `after` is there."""
     row = await core.store.request(request_id, person.user_id)
-    cursor = within(row, cursor_of(None, after))
-    if wait_s and not row.status.terminal and row.sequence_number == cursor:
+    cursor = cursor_of(None, after)
+    if wait_s and not row.status.terminal and row.sequence_number <= cursor:
         await _news(core, request_id, cursor, wait_s)
         row = await core.store.request(request_id, person.user_id)
     now = await views.standing(core, row)

@@ -18,7 +18,7 @@ from perdure.core import Core
 from perdure.errors import Invalid, PerdureError
 from perdure.model import JSON, Request
 from perdure.routers import problems, views
-from perdure.routers.given import core_of, known, number, within
+from perdure.routers.given import core_of, known, number
 from perdure.routers.identity import WATCH, person_of
 from perdure.routers.streams import patience_s, refuse_draining
 from perdure.tail import Drained
@@ -167,8 +167,6 @@ class Viewer:
             await self._send(
                 {"status": now.status, "partial_content": now.partial, "sequence_number": after}
             )
-        else:
-            after = within(self.row, after)
         if not self.row.status.terminal or after < self.row.sequence_number:
             await self._events(after)
         row = await self.core.store.request(self.row.id, self.row.user_id)

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from perdure.core import Core
 from perdure.errors import PerdureError, Unavailable
-from perdure.routers.given import After, LastEventId, RequestId, Running, Who, cursor_of, within
+from perdure.routers.given import After, LastEventId, RequestId, Running, Who, cursor_of
 from perdure.routers.problems import responses
 from perdure.tail import Batch, Reader
 
@@ -98,7 +98,7 @@ async def stream(
             return Response(status_code=204)
         # What is pruned must be told before the headers are sent: this read raises `Gone`.
         await core.store.read({row.id: cursor}, 1)
-    return LogStream(core, row.id, within(row, cursor))
+    return LogStream(core, row.id, cursor)
 
 
 def refuse_draining(core: Core) -> None:

@@ -11,7 +11,7 @@ from perdure import model
 from perdure.core import Core
 from perdure.errors import Invalid, NotFound, Unavailable
 from perdure.model import JSON, Status
-from perdure.routers.given import Asker, Key, Running, Who, known, within
+from perdure.routers.given import Asker, Key, Running, Who, known
 from perdure.routers.on_behalf import OwnToken
 from perdure.routers.streams import refuse_draining
 from perdure.routers.v1 import following, params, retries
@@ -116,7 +116,7 @@ async def retrieve(
     refuse_draining(core)
     if row.status.terminal:
         after = await _readable(core, row, after)
-    return following.ResponseStream(core, row, within(row, after))
+    return following.ResponseStream(core, row, after)
 
 
 @router.post(
