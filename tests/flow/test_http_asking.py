@@ -180,7 +180,7 @@ async def test_leaving_a_streaming_post_changes_nothing(server):
         ({"message": "x", "metadata": {"a": 1}}, 422, "invalid_request"),
         ({"message": "x", "metadata": {"a": "b" * 513}}, 422, "invalid_request"),
         ({"message": "   "}, 400, "message_empty"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, 400, "message_empty"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, 422, "invalid_request"),
         (
             {"messages": [{"role": "user", "content": [{"type": "input_text", "text": " "}] * 2}]},
             400,
