@@ -20,6 +20,7 @@ from perdure.keyring import Keyring
 from perdure.metrics import Metrics
 from perdure.ports import AcceptLimits, Agent, Bus, Queue, Roll, RunLimits, Store, Tracker
 from perdure.reconcile import Reconciler
+from perdure.roster import Roster
 from perdure.runner import Runner
 from perdure.settings import Settings
 from perdure.tail import Tails
@@ -84,6 +85,7 @@ class Core:
         self.journal = Journal(self.store, self.bus, self.metrics)
         self.journal.on_stored = self.tails.take
         self.runner = self._runner()
+        self.roster = self._roster()
         self.reconciler = self._reconciler()
         self.heartbeat = self._heartbeat(adapters.lease_store)
         self.traces = Traces()
@@ -108,6 +110,11 @@ class Core:
             answer_bytes_max=self.settings.limits.answer_bytes_max,
         )
 
+    def _roster(self) -> Roster:
+        """Return who looks after workers; a worker itself is there, and says nothing of others."""
+        needed = self.settings.has_workers and not self.slots
+        return Roster(self.store if needed and isinstance(self.store, Roll) else None)
+
     def _reconciler(self) -> Reconciler:
         reconciler = Reconciler(
             self.store,
@@ -118,7 +125,7 @@ class Core:
             retention=self.settings.retention,
             every_s=self.settings.reap_s,
         )
-        reconciler.metrics = self.metrics
+        reconciler.metrics, reconciler.roster = self.metrics, self.roster
         return reconciler
 
     def _acceptance(self, limits: AcceptLimits) -> Acceptance:

@@ -127,15 +127,18 @@ class Metrics:
         made = f"perdure_{name}"
         return Histogram(made, about, labels, registry=self.registry, buckets=tuple(buckets))
 
-    def show(self, accept: str, figures: Figures | None) -> tuple[bytes, str]:
+    def show(
+        self, accept: str, figures: Figures | None, workers: int | None = None
+    ) -> tuple[bytes, str]:
         """Return everything in the format that is asked for, and its media type.
 
         Args:
             accept: the header of that name.
             figures: what the store has counted; None: it does not answer.
+            workers: how many are there; None: none is needed, or the store does not answer.
 
         """
-        self.deployment.figures = figures
+        self.deployment.figures, self.deployment.workers = figures, workers
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type
 
@@ -144,6 +147,7 @@ class Deployment(Collector):
     """What the store has counted, of all processes together."""
 
     figures: Figures | None = None
+    workers: int | None = None
     shown = False
     """Only servers show it: the others would say the same."""
 
@@ -155,6 +159,10 @@ class Deployment(Collector):
         up = GaugeMetricFamily("perdure_store_up", "1 while the store answers.")
         up.add_metric([], figures is not None)
         yield up
+        there = GaugeMetricFamily("perdure_workers", "Workers that are there and take something.")
+        if self.workers is not None:
+            there.add_metric([], self.workers)
+        yield there
         if figures is not None:
             yield from _ended(figures)
             yield from _waiting(figures)

@@ -16,6 +16,7 @@ from perdure.errors import PerdureError
 from perdure.metrics import Metrics
 from perdure.model import Failure, Request
 from perdure.ports import Agent, Bus, Queue, Store, Topic
+from perdure.roster import Roster
 from perdure.settings import Retention
 from perdure.traces import Traces
 
@@ -39,6 +40,7 @@ class Reconciler:
 
     Attributes:
         metrics: where it is counted.
+        roster: who looks whether there are workers.
         traces: who is told of requests that end here.
 
     """
@@ -55,6 +57,7 @@ class Reconciler:
         every_s: float,
     ) -> None:
         self.metrics = Metrics()
+        self.roster = Roster(None)
         self.traces = Traces()
         self._store = store
         self._bus = bus
@@ -120,6 +123,7 @@ class Reconciler:
                 lost = await self._store.undelivered(UNDELIVERED_S)
                 self.metrics.redelivered.inc(len(lost))
                 await self._queue.enqueue(lost)
+                await self.roster.look()
             except PerdureError as error:
                 log.warning("cannot reconcile, will try again: %s", error)
             self._dispatch.ring()

@@ -295,3 +295,6 @@ class Roll(Protocol):
 
     async def present(self, worker_id: str, slots: int, for_s: float) -> None:
         """Count a worker's slots for `for_s` seconds from now; 0 slots: it takes nothing more."""
+
+    async def workers(self) -> int:
+        """Return how many are there and take something."""

@@ -36,6 +36,17 @@ async def test_a_worker_without_a_sign_of_life_counts_no_more(store):
     assert await store.admit(SOME) == []
 
 
+async def test_the_workers_that_take_something_are_counted(store):
+    """One that leaves has no slots, one without a sign of life is none."""
+    assert await store.workers() == 0
+    await store.present("one", 1, 30)
+    await store.present("two", 7, 30)
+    await store.present("dead", 5, -1)
+    assert await store.workers() == 2
+    await store.present("two", 0, 30)
+    assert await store.workers() == 1
+
+
 async def test_a_full_queue_lets_nobody_in_whom_no_worker_could_take(store):
     """Guard: the slots in the look at a full queue; the other limits leave room enough."""
     full = msgspec.structs.replace(LIMITS, queued_max=0, run=SOME)

@@ -30,6 +30,10 @@ SERIES: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"perdure_unclaimed_age_seconds": "0+60x60"},
         {"perdure_unclaimed_age_seconds": "30x60"},
     ),
+    "PerdureNoWorkers": (
+        {"perdure_workers": "0x60", 'perdure_requests{status="queued"}': "1x60"},
+        {"perdure_workers": "0x60", 'perdure_requests{status="queued"}': "0x60"},
+    ),
     "PerdureQueueOld": (
         {"perdure_queue_age_seconds": "0+60x60"},
         {"perdure_queue_age_seconds": "0+10x60"},

@@ -21,17 +21,22 @@ from perdure.buses.inprocess import InProcessBus
 from perdure.buses.postgres import PostgresBus
 from perdure.buses.redis import RedisBus
 from perdure.errors import SettingsError
+from perdure.ports import Roll
 from perdure.queues.celery import CeleryQueue
 from perdure.settings import load, without_secrets
 from perdure.stores.postgres import PostgresStore, migrations
 from perdure.stores.redis import RedisStore
 from perdure.stores.sqlite import SqliteStore
 from tests import databases, valkeys
+from tests.flow.serving import serving
+from tests.world import figures
 from tests.world.server import environment
+from tests.world.waiting import eventually
 
 NEWEST = migrations.known()[-1].number
 ROOT = Path(__file__).parents[2]
 POSTGRES = "postgresql://ann:secret@127.0.0.1:1/x"
+NO_WORKER = "No worker is here: start `perdure worker`."
 BROKER = "celery+redis://127.0.0.1:1/0"
 
 
@@ -157,11 +162,52 @@ def test_check_and_upgrade_and_prune_of_a_database(tmp_path, url):
         assert "fsync off" in said
         code, said = perdure(tmp_path, "db", "upgrade", **given)
         assert (code, f"schema {NEWEST}" in said) == (0, True), said
-        assert f"schema {NEWEST} of {NEWEST}" in perdure(tmp_path, "check", **given)[1]
+        said = perdure(tmp_path, "check", **given)[1]
+        assert f"schema {NEWEST} of {NEWEST}" in said
+        assert "No worker is here: start `perdure worker`." in said
         code, said = perdure(tmp_path, "db", "prune", **given)
         assert (code, "Removed: 0 events" in said) == (0, True), said
         code, said = perdure(tmp_path, "db", "prune", "--dry-run", **given)
         assert (code, "Would remove: 0 events" in said) == (0, True), said
+
+
+def why_none(records):
+    return [one.getMessage() for one in records if one.name == "perdure.roster"]
+
+
+async def test_a_server_without_workers_says_so_everywhere_until_one_is_there(
+    tmp_path, url, caplog
+):
+    """Guard: nothing is admitted without slots, so that nothing else tells of it."""
+    async with valkeys.fresh() as broker:
+        given = {"store_url": url, "queue_url": f"celery+{broker}", "reap_s": 0.1}
+        async with serving(tmp_path, **given) as server:
+
+            async def told(count):
+                return len(why_none(caplog.records)) >= count
+
+            await server.ask("hi")
+            ready = await server.get("/readyz")
+            assert ready["status"] == "ready", "questions are taken, answers come later"
+            assert ready["queue"] == {"ok": False, "why": NO_WORKER}
+            shown = figures.parse((await server.http.get("/metrics")).text)
+            assert figures.by(shown, "perdure_workers") == {(): 0}
+            await eventually(lambda: told(1), within_s=10, what="the log tells of it")
+            assert isinstance(server.core.store, Roll)
+            await server.core.store.present("worker", 1, 60)
+            assert (await server.get("/readyz"))["queue"] == {"ok": True, "why": None}
+            shown = figures.parse((await server.http.get("/metrics")).text)
+            assert figures.total(shown, "perdure_workers") == 1
+            await eventually(lambda: told(2), within_s=10, what="the log tells that it is over")
+            assert why_none(caplog.records) == [NO_WORKER, "A worker is here again."]
+
+
+async def test_the_embedded_shape_misses_no_worker(tmp_path):
+    """Guard: whoever serves answers there; a gauge of 0 would call somebody for nothing."""
+    async with serving(tmp_path) as server:
+        assert (await server.get("/readyz"))["queue"]["ok"]
+        shown = figures.parse((await server.http.get("/metrics")).text)
+        assert "perdure_workers" not in {sample.name for sample in shown}
 
 
 @pytest.mark.parametrize(

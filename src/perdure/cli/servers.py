@@ -11,6 +11,7 @@ from perdure.cli.finding import Finding
 from perdure.errors import PerdureError, Unavailable
 from perdure.handlers.databricks import DatabricksHandler
 from perdure.model import JSON
+from perdure.roster import NOBODY
 from perdure.settings import Settings, without_secrets
 
 ANSWER_S = 5.0
@@ -20,12 +21,13 @@ OLDEST = 6
 
 async def look(settings: Settings) -> list[Finding]:
     """Return what can be told of the servers that the settings name, asked at the same time."""
-    asked = [_database(settings)]
+    others = []
     if settings.bus_url.startswith(("redis", "valkey")):
-        asked.append(_redis("bus", settings.bus_url))
+        others.append(_redis("bus", settings.bus_url))
     if settings.has_workers:
-        asked.append(_broker(settings))
-    return list(await asyncio.gather(*asked))
+        others.append(_broker(settings))
+    store, found = await asyncio.gather(_database(settings), asyncio.gather(*others))
+    return [*store, *found]
 
 
 async def who_signs_in(settings: Settings) -> list[Finding]:
@@ -58,17 +60,20 @@ async def endpoint(name: str, settings: Settings) -> Finding:
     return Finding("ok", about, f"{settings.agents[name].endpoint} speaks {found.kind}{whose}")
 
 
-async def _database(settings: Settings) -> Finding:
+async def _database(settings: Settings) -> list[Finding]:
+    """Return what a store tells of itself, and of the workers that are there."""
     hint = "Correct store_url, or start that server. A user needs the right to create tables."
     try:
         told = await adapters.look_at_database(settings)
     except PerdureError as error:
-        return Finding("wrong", "store", error.detail, hint)
-    return (
-        _redis_store(settings, told)
-        if told["engine"] != "postgresql"
-        else _postgres(settings, told)
-    )
+        return [Finding("wrong", "store", error.detail, hint)]
+    of_the_engine = _postgres if told["engine"] == "postgresql" else _redis_store
+    count = told.get("workers") if settings.has_workers else None
+    return [of_the_engine(settings, told), *([] if count is None else [_workers(count)])]
+
+
+def _workers(count: int) -> Finding:
+    return Finding("ok" if count else "wrong", "workers", f"{count} there" if count else NOBODY)
 
 
 def _postgres(settings: Settings, told: JSON) -> Finding:

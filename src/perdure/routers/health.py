@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from perdure.errors import PerdureError
 from perdure.model import JSON
+from perdure.records import Figures
 from perdure.routers import shapes
 from perdure.routers.agents import VERSION
 from perdure.routers.given import Running
@@ -70,7 +71,8 @@ async def readyz(core: Running) -> Response:
     """
     refuse_draining(core)
     store = await core.store.check()
-    queue, bus = _part(core.queue.trouble()), _part(core.bus.trouble())
+    queue = _part(core.queue.trouble() or await core.roster.trouble())
+    bus = _part(core.bus.trouble())
     return shapes.answer(Readiness(version=VERSION, store=store, queue=queue, bus=bus))
 
 
@@ -80,12 +82,14 @@ async def metrics(
     core: Running, accept: Annotated[str, Header(description="The format that is wanted.")] = ""
 ) -> Response:
     """Give the figures in Prometheus's text format; those of the store while it answers."""
+    figures: Figures | None = None
+    workers: int | None = None
     try:
         figures = await core.store.figures()
+        workers = await core.roster.workers()
     except PerdureError as error:
         log.warning("metrics without those of the store: %s", error)
-        figures = None
-    body, media_type = core.metrics.show(accept, figures)
+    body, media_type = core.metrics.show(accept, figures, workers)
     return Response(body, media_type=media_type)
 
 

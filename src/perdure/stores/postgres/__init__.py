@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perdure.model import JSON
+from perdure.stores.postgres.admission import WORKERS
 from perdure.stores.postgres.credentials import Credentials
 from perdure.stores.postgres.database import NOW, Access, Database
 from perdure.stores.postgres.migrations import applied, known, migrate
@@ -46,10 +47,11 @@ async def look_at(access: Access) -> JSON:
     database = Database(access)
     await database.open()
     try:
-        return await _facts(database) | {
-            "schema": await applied(database),
-            "schema_known": known()[-1].number,
-        }
+        schema, newest = await applied(database), known()[-1].number
+        told = await _facts(database) | {"schema": schema, "schema_known": newest}
+        if schema == newest:
+            ((told["workers"],),) = await database.look(WORKERS)
+        return told
     finally:
         await database.close()
 

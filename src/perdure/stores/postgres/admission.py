@@ -43,6 +43,7 @@ SELECT most, (SELECT json_agg(json_build_array(user_id, agent_id, n)) FROM activ
       ORDER BY user_id, created_at, id) FROM waiting WHERE nth <= free) FROM room
 """
 """What is active and who could start; in one statement, since the whole deployment waits for it."""
+WORKERS = f"SELECT count(*) FROM worker WHERE slots > 0 AND until > {NOW}"
 COUNT = (
     "SELECT count(*), count(*) FILTER (WHERE user_id = $1)"
     f" FROM request WHERE {QUEUED} AND id <> $2"

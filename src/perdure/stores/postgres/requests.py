@@ -328,6 +328,10 @@ class Requests(Appending):
             pool=Pool.ANSWERING,
         )
 
+    async def workers(self) -> int:
+        ((count,),) = await self.db.look(admission.WORKERS)
+        return int(count)
+
     async def positions(self) -> dict[str, int]:
         async def work(session: Session) -> dict[str, int]:
             startable = await admission.Admission(session).everyone()

@@ -28,6 +28,7 @@ from typing import Any
 
 from perdure.errors import Unavailable
 from perdure.model import JSON
+from perdure.stores.redis.admission import workers
 from perdure.stores.redis.credentials import Credentials
 from perdure.stores.redis.database import Access, Database
 from perdure.stores.redis.outbox import Outbox
@@ -85,7 +86,8 @@ async def look_at(access: Access) -> JSON:
     await database.open()
     try:
         (found,) = await database.look(("GET", database.key("layout")))
-        return await _facts(database) | {"schema": int(found or 0), "schema_known": LAYOUT}
+        schema = {"schema": int(found or 0), "schema_known": LAYOUT}
+        return await _facts(database) | schema | {"workers": await workers(database)}
     finally:
         await database.close()
 

@@ -12,7 +12,7 @@ import msgspec
 from perdure.ports import RunLimits
 from perdure.stores.fairness import Candidate, Person, Ranking
 from perdure.stores.redis import values
-from perdure.stores.redis.database import Draft
+from perdure.stores.redis.database import Database, Draft
 from perdure.stores.redis.values import Fields, Waiting
 
 VERSION = "admission"
@@ -56,7 +56,7 @@ class Crowd:
             ("HVALS", key("workers")),
         )
         draft.guard(key(VERSION), "", version)
-        slots = _slots(workers, draft.now)
+        slots = sum(_slots(workers, draft.now))
         crowd = cls(draft.now, _by_id(waiting), _by_id(active), {}, slots)
         people = [*{one.user_id for one in crowd.waiting.values()} | {*also}]
         if people:
@@ -168,10 +168,16 @@ def _dispatch(draft: Draft, crowd: Crowd, candidate: Candidate) -> None:
     draft.add("ZADD", key("turns"), draft.now, candidate.user_id)
 
 
-def _slots(workers: list[bytes], now: float) -> int:
-    """Add up the slots of those on the roll whose time is not over."""
+async def workers(db: Database) -> int:
+    """Count those on the roll that are there and take something."""
+    (seconds, micros), told = await db.look(("TIME",), ("HVALS", db.key("workers")))
+    return sum(slots > 0 for slots in _slots(told, seconds + micros / 1e6))
+
+
+def _slots(workers: list[bytes], now: float) -> list[int]:
+    """Return the slots of each one on the roll whose time is not over."""
     told = (one.split() for one in workers)
-    return sum(int(slots) for slots, until in told if float(until) > now)
+    return [int(slots) for slots, until in told if float(until) > now]
 
 
 def _by_id(reply: dict[bytes, bytes]) -> dict[str, bytes]:

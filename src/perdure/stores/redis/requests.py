@@ -267,6 +267,9 @@ class Requests(Appending):
     async def present(self, worker_id: str, slots: int, for_s: float) -> None:
         await self.db.run("present", self.db.access.prefix, worker_id, slots, for_s, hot=True)
 
+    async def workers(self) -> int:
+        return await admission.workers(self.db)
+
     async def positions(self) -> dict[str, int]:
         crowd = await Crowd.look(Draft(self.db, {}))
         startable = Admission(crowd, early=True).order()
