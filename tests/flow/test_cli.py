@@ -1,6 +1,7 @@
 """The command line against a real server: what people see, what scripts get, and the exit codes."""
 
 import asyncio
+import contextlib
 import json
 import os
 import pty
@@ -13,13 +14,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import apsw
 import pytest
 
 from perdure.cli import main
+from perdure.stores.sqlite.migrations import numbered
 from tests.world.server import Server, environment, free_port
 
 CONFIG = """
@@ -477,6 +480,60 @@ def test_check_names_a_database_that_others_may_read(
     file.chmod(0o644)
     tmp_path.chmod(0o750)
     assert main(["check"]) == 0, "nobody else gets as far as the file"
+
+
+def test_check_opens_the_file_beside_a_server_and_tells_its_schema(
+    perdure: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--config", str(perdure.config), "--data-dir", str(perdure.data), "--json"]
+    main(["check", *flags])
+    found = {one["about"]: one for one in json.loads(capsys.readouterr().out)}
+    newest = numbered()[-1].number
+    assert found["database"]["verdict"] == "ok"
+    assert f"schema {newest} of {newest}" in found["database"]["detail"]
+    assert main(["ask", "hi"]) == 0, "the server was not disturbed"
+
+
+def _later(file: Path) -> None:
+    with contextlib.closing(apsw.Connection(str(file))) as connection:
+        connection.execute("INSERT INTO migration VALUES (9999, 'later', 'x', 0)")
+
+
+def _torn(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[4096 : 4096 * 8] = b"\xa5" * (4096 * 7)
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_torn, "is damaged"),
+        (lambda file: file.write_bytes(b"noise" * 5000), "it is no SQLite database"),
+        (lambda file: file.write_bytes(file.read_bytes()[:5000]), "is damaged"),
+        (_later, "made by a newer Perdure: install that version or restore a backup"),
+    ],
+)
+def test_check_finds_a_file_that_no_server_can_open(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[Path], object],
+    said: str,
+) -> None:
+    """Guard: `look_at`; it makes nothing, neither the file nor any beside it."""
+    monkeypatch.chdir(tmp_path)
+    Path("perdure.toml").write_text("port = 0\n")
+    assert main(["check"]) == 0
+    assert not Path("perdure.db").exists()
+    assert main(["db", "upgrade"]) == 0
+    assert main(["check"]) == 0
+    capsys.readouterr()
+    spoil(tmp_path / "perdure.db")
+    there = {*tmp_path.iterdir()}
+    assert main(["check"]) == 1
+    assert said in capsys.readouterr().out
+    assert {*tmp_path.iterdir()} == there
 
 
 def test_check_names_a_wrong_setting_a_taken_port_and_a_missing_key(

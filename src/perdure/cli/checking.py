@@ -146,8 +146,25 @@ def _data(settings: Settings) -> Iterator[Finding]:
     if not file.exists():
         yield Finding("note", "database", f"{file.name}, made at the first start")
         return
-    yield Finding("note", "database", f"{file.name}, {file.stat().st_size / 1e6:.1f} MB")
+    yield _database(file)
     yield from _read_by_others(file)
+
+
+def _database(file: Path) -> Finding:
+    """Say whether a server could open the file, and what it would find."""
+    from perdure.stores.sqlite.looking import look_at  # noqa: PLC0415  # apsw, only here
+
+    try:
+        told = look_at(file)
+    except PerdureError as error:
+        return Finding("wrong", "database", error.detail)
+    applied, known = told["schema"], told["schema_known"]
+    size = f"{file.name}, {file.stat().st_size / 1e6:.1f} MB, schema {applied} of {known}"
+    if applied < known:
+        hint = "The next start migrates it, or: perdure db upgrade"
+        return Finding("note", "database", size, hint)
+    looked = "no damage found" if told["whole"] else "too large to look through all of it"
+    return Finding("ok", "database", f"{size}, {looked}")
 
 
 def _read_by_others(file: Path) -> Iterator[Finding]:

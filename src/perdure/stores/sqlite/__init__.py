@@ -13,7 +13,7 @@ from perdure.model import JSON
 from perdure.stores.sqlite.credentials import Credentials
 from perdure.stores.sqlite.database import Database, make_folder, translate
 from perdure.stores.sqlite.log import Log
-from perdure.stores.sqlite.migrations import migrate
+from perdure.stores.sqlite.migrations import damaged, migrate
 from perdure.stores.sqlite.outbox import Outbox
 from perdure.stores.sqlite.requests import Requests
 from perdure.stores.sqlite.retention import Retention
@@ -50,8 +50,7 @@ class SqliteStore(Requests, Retention, Outbox, Credentials, Watching):
             raise Unavailable(detail, code="schema_differs") from error
         except (apsw.CorruptError, msgspec.MsgspecError, ValueError) as error:
             self.db.close()
-            detail = f"{self.db.path} is damaged ({error}): put a backup in its place."
-            raise Unavailable(detail, code="database_damaged") from error
+            raise damaged(self.db.path, error) from error
         except apsw.Error as error:
             self.db.close()
             raise translate(error, f"open {self.db.path}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -33,8 +34,7 @@ def migrate(connection: apsw.Connection) -> int:
     known = numbered()
     newest = known[-1].number
     if applied and max(applied) > newest:
-        detail = f"The file has schema {max(applied)}, this program knows {newest}: upgrade."
-        raise Unavailable(detail, code="schema_too_new")
+        raise newer(max(applied), newest)
     for migration in due(known, applied):
         with connection:
             connection.execute(migration.sql).fetchall()
@@ -43,3 +43,18 @@ def migrate(connection: apsw.Connection) -> int:
                 (migration.number, migration.name, migration.checksum, time.time()),
             )
     return newest
+
+
+def newer(schema: int, known: int) -> Unavailable:
+    """Return the refusal of a file that a later version of this program has written."""
+    detail = (
+        f"The file has schema {schema}, this program knows {known}; it was made by a newer Perdure:"
+        " install that version or restore a backup."
+    )
+    return Unavailable(detail, code="schema_too_new")
+
+
+def damaged(path: Path, fault: object) -> Unavailable:
+    """Return the refusal of a file that cannot be read as it was written."""
+    detail = f"{path} is damaged ({fault}): put a backup in its place."
+    return Unavailable(detail, code="database_damaged")
