@@ -191,7 +191,8 @@ class Runner:
         except asyncio.CancelledError:
             await self._interrupted(run)
         except AnswerError as error:
-            await self._end(run, Status.FAILED, Failure(error.code, error.detail))
+            failure = Failure(error.code, error.detail)
+            await self._end(run, Status.FAILED, failure, _raised(error))
         except Exception as error:
             log.exception("the handler of %s broke on %s", run.agent.id, run.request_id)
             failure = Failure("server_error", f"The agent failed: {type(error).__name__}.")
@@ -230,13 +231,24 @@ class Runner:
         except TimeoutError:
             log.warning("%s did not take the word to stop %s", run.agent.id, run.request_id)
 
-    async def _end(self, run: Run, status: Status, error: Failure | None = None) -> None:
+    async def _end(
+        self,
+        run: Run,
+        status: Status,
+        error: Failure | None = None,
+        raised: BaseException | None = None,
+    ) -> None:
         """Store the end; a lost claim means that somebody else has stored another one."""
         run.ending = True
         if await self._journal.finish(run, lambda: run.end(status, error)):
             took_s = time.monotonic() - run.started
             self._metrics.answered.labels(run.agent.id, status.value).observe(took_s)
-            log.info("%s %s after %.1f s", run.request_id, status.value, took_s)
+            told = f"{run.request_id} {status.value} after {took_s:.1f} s"
+            if error is None:
+                log.info(told)
+            else:
+                why = (error.code, run.agent.id, error.message)
+                log.warning("%s: %s (agent %s): %s", told, *why, exc_info=raised)
             if self.traces.wanted:
                 self.traces.ended(await self._store.request(run.request_id))
 
@@ -378,3 +390,8 @@ class Runner:
                 self._metrics.claims_lost.inc()
             detail = f"{request_id} was cancelled or taken over."
             run.stop(OwnershipLost(detail))
+
+
+def _raised(error: AnswerError) -> BaseException | None:
+    """Return what a Python agent has raised: whoever wrote it looks for the line."""
+    return error.__context__ if isinstance(error, AgentError) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 
 import pytest
@@ -13,6 +14,7 @@ from perdure.buses.inprocess import InProcessBus
 from perdure.deltas import Finish, Text, Trace, Usage
 from perdure.dispatch import Dispatch
 from perdure.errors import AgentError, UpstreamError
+from perdure.handlers.python import PythonHandler
 from perdure.journal import Journal
 from perdure.model import Status
 from perdure.ports import Agent, RunLimits, Topic
@@ -536,3 +538,38 @@ async def test_a_store_that_cannot_be_claimed_from_frees_the_place(tmp_path, cap
         await complete(office.store, pen)
         assert (await office.answer())[0].status is Status.COMPLETED
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+REFUSED = UpstreamError("The agent's server refuses the key.", code="upstream_refused", status=401)
+
+
+async def test_the_log_says_why_an_answer_failed_and_no_more_of_one_that_did_not(tmp_path, caplog):
+    """Guard: an operator with nothing but the log finds the reason, at a level that stands out."""
+    caplog.set_level("INFO")
+    async with opened(tmp_path, [REFUSED], ["x", Finish()]) as office:
+        failed, completed = (await office.answer())[0], (await office.answer())[0]
+        await office.idle()
+    told = {one.getMessage().split()[0]: one for one in caplog.records if " after " in one.message}
+    line = told[failed.id]
+    assert line.levelname == "WARNING"
+    assert "s: upstream_refused (agent guide): The agent's server refuses" in line.getMessage()
+    assert told[completed.id].levelname == "INFO"
+    assert told[completed.id].getMessage().endswith(" s")
+
+
+def boom(messages):
+    """An agent with a bug."""
+    return [][len(messages)]
+
+
+async def test_the_log_says_where_a_python_agent_raised(tmp_path, caplog):
+    """Guard: its author sees the line; people who asked see only what kind of error it was."""
+    async with opened(tmp_path, []) as office:
+        office.runner._agents["guide"] = Agent(id="guide", handler=PythonHandler(boom))
+        row, _ = await office.answer()
+        await office.idle()
+    assert "Traceback" not in row.error.message
+    (line,) = [one for one in caplog.records if row.id in one.getMessage()]
+    assert "agent_error (agent guide): The agent raised IndexError" in line.getMessage()
+    assert line.exc_info is not None
+    assert "in boom" in logging.Formatter().formatException(line.exc_info)

@@ -1,4 +1,4 @@
-"""A look at a SQLite file that may be in use: it takes no lock of ours, makes and changes nothing."""
+"""A look at a SQLite file that may be in use: it locks nothing and changes nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def look_at(path: Path) -> JSON:
 
 
 def _opened(path: Path) -> apsw.Connection:
-    """Connect to read; where no process has the file, without the two that SQLite puts beside it."""
+    """Connect to read; where no process has the file, SQLite puts none beside it."""
     in_use = all(Path(f"{path}{end}").exists() for end in ("-wal", "-shm"))
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     uri = f"{path.resolve().as_uri()}?{'mode=ro' if in_use else 'immutable=1'}"
