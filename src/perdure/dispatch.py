@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextvars import Context
 
 from perdure.errors import PerdureError
+from perdure.outage import Outage
 from perdure.ports import Queue, RequestStore, RunLimits
 
 log = logging.getLogger("perdure.dispatch")
@@ -29,6 +30,7 @@ class Dispatch:
         self.limits = limits
         self._store = store
         self._queue = queue
+        self._admitting = Outage(log, "admitting")
         self._rung = False
         self._looking: asyncio.Task[None] | None = None
         self.closed = False
@@ -57,4 +59,6 @@ class Dispatch:
             try:
                 await self.deliver(await self._store.admit(self.limits))
             except PerdureError as error:
-                log.warning("cannot admit, the reconciler will try again: %s", error)
+                self._admitting.failed(error)
+            else:
+                self._admitting.worked()

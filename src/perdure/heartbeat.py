@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from perdure.errors import PerdureError, Unavailable
+from perdure.outage import Outage
 from perdure.ports import Roll, Store
 from perdure.runner import Runner
 
@@ -60,6 +61,7 @@ class Heartbeat:
         self._roll = store if slots and isinstance(store, Roll) else None
         self._slots = slots
         self._end = end or _exit
+        self._renewing = Outage(log, "renewing leases")
         self._due = 0.0
         self._open = False
         self._stop = threading.Event()
@@ -131,13 +133,14 @@ class Heartbeat:
             log.exception("the store broke on a renewal")
             self._failed(Unavailable("The leases could not be renewed."))
             return False
+        self._renewing.worked()
         self._renewed = time.monotonic()
         for request_id in claims.keys() - owned:
             self._tell(self._runner.lose, request_id, claims[request_id])
         return True
 
     def _failed(self, error: PerdureError) -> None:
-        log.warning("cannot renew leases: %s", error)
+        self._renewing.failed(error)
         if time.monotonic() - self._renewed > self._lease_s * 2 / 3:
             self._tell(self._runner.fence, error)
 

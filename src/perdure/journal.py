@@ -17,6 +17,7 @@ from perdure import chores
 from perdure.errors import OwnershipLost, PerdureError, Unavailable
 from perdure.events import Closing
 from perdure.metrics import Metrics
+from perdure.outage import Outage
 from perdure.ports import Append, Bus, RequestStore, Topic
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class Journal:
         self.metrics = metrics or Metrics()
         self.on_stored: Callable[[Sequence[Append]], None] = lambda _: None
         self._dirty: dict[str, Writer] = {}
+        self._storing = Outage(log, "storing answers")
         self._wake = asyncio.Event()
         self._flushed: asyncio.Future[None] | None = None
         self._writing: Collection[str] = ()
@@ -203,13 +205,16 @@ class Journal:
         deadline = loop.time() + GIVE_UP_S
         while True:
             try:
-                return await write()
+                written = await write()
             except Unavailable as error:
                 if loop.time() >= deadline:
                     raise
                 self.metrics.retried.inc()
-                log.warning("cannot store answers, trying again: %s", error)
+                self._storing.failed(error)
                 await asyncio.sleep(RETRY_S)
+            else:
+                self._storing.worked()
+                return written
 
 
 def spacing_s(took_s: Collection[float], append_rest: float, late_s: float) -> float:

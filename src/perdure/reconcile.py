@@ -15,6 +15,7 @@ from perdure.dispatch import Dispatch
 from perdure.errors import PerdureError
 from perdure.metrics import Metrics
 from perdure.model import Failure, Request
+from perdure.outage import Outage
 from perdure.ports import Agent, Bus, Queue, Store, Topic
 from perdure.roster import Roster
 from perdure.settings import Retention
@@ -66,6 +67,8 @@ class Reconciler:
         self._agents = agents
         self._retention = retention
         self._every_s = every_s
+        self._reconciling = Outage(log, "reconciling")
+        self._pruning = Outage(log, "pruning")
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -125,7 +128,9 @@ class Reconciler:
                 await self._queue.enqueue(lost)
                 await self.roster.look()
             except PerdureError as error:
-                log.warning("cannot reconcile, will try again: %s", error)
+                self._reconciling.failed(error)
+            else:
+                self._reconciling.worked()
             self._dispatch.ring()
 
     async def _prunings(self) -> None:
@@ -145,7 +150,8 @@ class Reconciler:
                 chats_s=keep.chats_days * DAY_S,
             )
         except PerdureError as error:
-            log.warning("cannot prune, will try again: %s", error)
+            self._pruning.failed(error)
             return False
+        self._pruning.worked()
         log.debug("pruned in %.1f ms", 1000 * (time.monotonic() - started))
         return any(removed.values())

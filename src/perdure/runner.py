@@ -27,6 +27,7 @@ from perdure.errors import (
 from perdure.journal import Journal
 from perdure.logs import REQUEST
 from perdure.model import Failure, Request, Status
+from perdure.outage import Outage
 from perdure.ports import Agent, Bus, Call, RequestStore, Stoppable, Topic
 from perdure.run import Run, goes_on
 from perdure.traces import Traces
@@ -353,17 +354,18 @@ class Runner:
 
         Without success for two thirds of a lease all stop: nobody shall answer twice.
         """
-        renewed = time.monotonic()
+        renewing, renewed = Outage(log, "renewing leases"), time.monotonic()
         while True:
             await asyncio.sleep(self._lease_s / 3)
             claims = self.claims()
             try:
                 owned = await self._store.renew(claims, self._lease_s)
             except PerdureError as error:
-                log.warning("cannot renew leases: %s", error)
+                renewing.failed(error)
                 if time.monotonic() - renewed > self._lease_s * 2 / 3:
                     self.fence(error)
                 continue
+            renewing.worked()
             renewed = time.monotonic()
             for request_id in claims.keys() - owned:
                 self.lose(request_id, claims[request_id])

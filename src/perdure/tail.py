@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from perdure import chores
 from perdure.errors import NotFound, PerdureError
+from perdure.outage import Outage
 from perdure.ports import Append, Bus, RequestStore
 from perdure.reader import Batch, Drained, Reader, Sink, Tail, http_chunk, unknown
 from perdure.snapshot import Snapshot, Snapshots
@@ -150,6 +151,7 @@ class Tails:
 
     async def _pump(self) -> None:
         """Read for all rung tails at once."""
+        reading = Outage(log, "reading for the streams")
         while True:
             await self._rung.wait()
             self._rung.clear()
@@ -157,8 +159,10 @@ class Tails:
             try:
                 await self._read(dirty)
             except PerdureError as error:
-                log.warning("cannot read for the streams, will try again: %s", error)
+                reading.failed(error)
                 await asyncio.sleep(self._reread_s)
+            else:
+                reading.worked()
 
     async def _read(self, request_ids: set[str]) -> None:
         cursors: dict[str, int] = {}

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from perdure import chores
 from perdure.errors import PerdureError
 from perdure.model import Feedback
+from perdure.outage import Outage
 from perdure.ports import Outbox, Tracker
 
 log = logging.getLogger("perdure.verdicts")
@@ -62,14 +63,17 @@ class Verdicts:
         await self._tracker.close()
 
     async def _rounds(self) -> None:
+        taking = Outage(log, "reading verdicts that are due")
         while True:
             self._rung.clear()
             try:
                 due = await self._outbox.take_feedback(HIDE_S)
                 await chores.all_of(self._tell(verdict) for verdict in due)
             except PerdureError as error:
-                log.warning("cannot tell verdicts, will try again: %s", error)
+                taking.failed(error)
                 due = []
+            else:
+                taking.worked()
             if not due:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.look_s):

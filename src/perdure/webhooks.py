@@ -22,6 +22,7 @@ from perdure.errors import PerdureError
 from perdure.http import ConnectFailed, HttpClient, HttpError
 from perdure.metrics import Metrics
 from perdure.model import JSON, Webhook
+from perdure.outage import Outage
 from perdure.ports import Outbox
 from perdure.settings import Webhooks
 from perdure.wire import encode
@@ -76,13 +77,16 @@ class Delivery:
 
     async def _rounds(self) -> None:
         hide_s = self._settings.timeout_s + HIDE_MARGIN_S
+        taking = Outage(log, "reading webhooks that are due")
         while True:
             try:
                 due = await self._outbox.take_webhooks(hide_s)
                 await chores.all_of(self._deliver(webhook) for webhook in due)
             except PerdureError as error:
-                log.warning("cannot deliver webhooks, will try again: %s", error)
+                taking.failed(error)
                 due = []
+            else:
+                taking.worked()
             if not due:
                 await asyncio.sleep(self.look_s)
 

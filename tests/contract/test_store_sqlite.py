@@ -31,6 +31,7 @@ from tests.contract.stores import (
     take,
     whole,
 )
+from tests.world.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
@@ -275,6 +276,35 @@ async def test_the_write_ahead_log_stays_bounded_under_sustained_writing(tmp_pat
         size = Path(f"{path}-wal").stat().st_size  # noqa: ASYNC240
         assert size <= 60 * MIB
         await complete(store, pen)
+
+
+async def test_checkpoints_that_fail_for_a_while_are_two_lines(tmp_path, monkeypatch, caplog):
+    """Guard: a full disk fails one each second, and what told of each would fill it more."""
+    monkeypatch.setattr(database, "CHECKPOINT_EVERY_S", 0.001)
+    checkpoint, full, tries = database._checkpoint, True, 0
+
+    def moody(connection):
+        nonlocal tries
+        tries += 1
+        if full:
+            raise apsw.FullError("full")
+        return checkpoint(connection)
+
+    async def many():
+        return tries > 20
+
+    async def over():
+        return len(caplog.records) == 2
+
+    monkeypatch.setattr(database, "_checkpoint", moody)
+    async with opened(tmp_path / "perdure.db"):
+        await eventually(many, within_s=10, what="many tries have failed")
+        full = False
+        await eventually(over, within_s=10, what="it is over")
+    assert [one.getMessage() for one in caplog.records] == [
+        "copying the log into the file fails, will try again: full",
+        "copying the log into the file works again after 0 s",
+    ]
 
 
 def test_the_write_ahead_log_begins_anew_in_a_calm_moment():

@@ -198,8 +198,8 @@ async def test_what_arrives_during_a_flush_shares_the_next_one(office):
     assert office.store.done[-1][1] >= 49
 
 
-async def test_an_unavailable_store_is_tried_again_and_nothing_is_lost_or_doubled(office):
-    """A disk that is full for a moment costs time only."""
+async def test_an_unavailable_store_is_tried_again_and_nothing_is_lost_or_doubled(office, caplog):
+    """A disk that is full for a moment costs time only, and two lines of the log."""
     author = await office.author()
     office.store.failures.extend([Unavailable("full")] * 3)
     for piece in ("one ", "two ", "three"):
@@ -208,6 +208,9 @@ async def test_an_unavailable_store_is_tried_again_and_nothing_is_lost_or_double
         await asyncio.sleep(0)
     await office.has(author, "one two three")
     assert author.lost == []
+    first, last = [one.getMessage() for one in caplog.records]
+    assert first == "storing answers fails, will try again: full"
+    assert last.startswith("storing answers works again after")
 
 
 async def test_a_store_that_stays_away_is_given_up_before_the_lease_is_over(office, monkeypatch):

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from perdure import chores
+from perdure import chores, outage
 from perdure import reconcile as reconcile_module
 from perdure.buses.inprocess import InProcessBus
 from perdure.deltas import Finish, Text
@@ -229,6 +229,57 @@ async def test_a_store_that_fails_for_a_moment_ends_no_round(tmp_path, monkeypat
         pen = await begin(office.store, lease_s=LAPSED_S)
         await office.delivers(pen.id)
         assert not failures
+
+
+async def test_an_outage_of_the_store_is_a_line_at_its_beginning_and_one_at_its_end(
+    tmp_path, monkeypatch, caplog
+):
+    """Guard: `Outage`. With a line for each try the log would fill the disk."""
+    monkeypatch.setattr(reconcile_module, "PRUNE_EVERY_S", 0.01)
+    rounds = 0
+
+    async def away(*_args, **_given):
+        nonlocal rounds
+        rounds += 1
+        raise Unavailable("away")
+
+    async with opened(tmp_path) as office:
+
+        async def many():
+            return rounds >= 20
+
+        there = {name: getattr(office.store, name) for name in ("reap", "admit", "prune")}
+        for name in there:
+            setattr(office.store, name, away)
+        await eventually(many, within_s=WITHIN_S, what="many tries have failed")
+        during = [one.getMessage() for one in caplog.records]
+        for name, method in there.items():
+            setattr(office.store, name, method)
+
+        async def over():
+            return sum("works again after" in one.getMessage() for one in caplog.records) == 3
+
+        await eventually(over, within_s=WITHIN_S, what="all three work again")
+    assert sorted(during) == [
+        f"{what} fails, will try again: away" for what in ("admitting", "pruning", "reconciling")
+    ]
+    assert len(caplog.records) == 6
+
+
+async def test_an_outage_that_lasts_is_told_each_minute(tmp_path, monkeypatch, caplog):
+    """Guard: `AGAIN_S`; whoever looks at the end of the log sees that it goes on."""
+    monkeypatch.setattr(outage, "AGAIN_S", 0.05)
+
+    async def away(*_args, **_given):
+        raise Unavailable("away")
+
+    async with opened(tmp_path) as office:
+        office.store.reap = away
+
+        async def twice():
+            return sum("reconciling still fails" in one.getMessage() for one in caplog.records) > 1
+
+        await eventually(twice, within_s=WITHIN_S, what="it is told again")
 
 
 async def test_a_process_that_slept_renews_its_leases_before_it_reaps(tmp_path):

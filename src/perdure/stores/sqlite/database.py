@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import apsw
 
 from perdure.errors import PerdureError, Unavailable
+from perdure.outage import Outage
 
 T = TypeVar("T")
 Work = Callable[[], T]
@@ -63,6 +64,7 @@ class Database:
         self._lock_file: int | None = None
         self._stop = threading.Event()
         self._steady_since = time.time() - time.monotonic()
+        self._copying = Outage(log, "copying the log into the file")
 
     def open(self) -> None:
         """Take the lock and connect; raises `Unavailable` when another process has the file."""
@@ -260,12 +262,13 @@ class Database:
         while not self._stop.wait(CHECKPOINT_EVERY_S):
             try:
                 _, before, _ = _checkpoint(connection)
+                self._copying.worked()
                 if before * PAGE_BYTES > WAL_BYTES_MAX:
                     _, frames, _ = _checkpoint(connection)  # the writer finds hardly any then
                     if restart_due(frames, frames - before):
                         loop.call_soon_threadsafe(self._restart_wal)
             except apsw.Error as error:
-                log.warning("checkpoint failed, will try again: %s", error)
+                self._copying.failed(error)
             except RuntimeError:
                 return  # the loop is closed
         connection.close()
@@ -280,7 +283,7 @@ class Database:
         try:
             _checkpoint(self.writer)
         except apsw.Error as error:
-            log.warning("checkpoint failed, will try again: %s", error)
+            self._copying.failed(error)
 
 
 def _checkpoint(connection: apsw.Connection) -> tuple[int, int, int]:
