@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from perdure.errors import Unavailable
 from perdure.model import Status
 from perdure.stores.sqlite import SqliteStore, database, migrations
 from perdure.stores.sqlite import log as log_module
-from perdure.stores.sqlite.backup import back_up
+from perdure.stores.sqlite.backup import back_up, restore
 from tests.contract.stores import (
     RUN,
     Pen,
@@ -605,6 +606,32 @@ async def test_nobody_else_on_the_machine_may_read_the_file(tmp_path):
         found = {one.name: one.stat().st_mode & 0o077 for one in tmp_path.iterdir()}
     assert len(found) >= 4
     assert not any(found.values()), found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+async def test_what_root_makes_belongs_to_whoever_has_the_folder_or_the_file(tmp_path):
+    """Guard: `give`; after a restore by root the service could not open its own file."""
+    folder, other = tmp_path / "data", 65534
+    folder.mkdir()
+    os.chown(folder, other, other)
+    async with opened(folder / "perdure.db"):
+        assert {file.stat().st_uid for file in folder.iterdir()} == {other}
+    back_up(folder / "perdure.db", tmp_path / "copy")
+    os.chown(folder / "perdure.db", 65533, 65533)
+    restore(tmp_path / "copy", folder / "perdure.db")
+    assert (folder / "perdure.db").stat().st_uid == 65533
+
+
+async def test_a_file_of_somebody_else_is_told_with_its_owner(tmp_path, monkeypatch):
+    """Guard: `refuse_foreign`; SQLite only says that it is unable to."""
+    async with opened(tmp_path / "perdure.db"):
+        pass
+    monkeypatch.setattr(database.os, "access", lambda *_: False)
+    with pytest.raises(
+        Unavailable, match=r"perdure.db: it belongs to \w+: chown it to \w+\."
+    ) as it:
+        await SqliteStore(tmp_path / "perdure.db").open()
+    assert it.value.code == "data_dir_unusable"
 
 
 async def test_a_running_request_goes_on_after_a_start_under_its_claim(tmp_path):

@@ -19,7 +19,14 @@ import msgspec
 from perdure.errors import Invalid, Unavailable
 from perdure.model import JSON
 from perdure.stores.sqlite import retention
-from perdure.stores.sqlite.database import BUSY_MS, Database, make_folder, make_private, translate
+from perdure.stores.sqlite.database import (
+    BUSY_MS,
+    Database,
+    give,
+    make_folder,
+    make_private,
+    translate,
+)
 
 _decode = msgspec.msgpack.Decoder(list[tuple[str, int, bytes]]).decode
 
@@ -77,6 +84,8 @@ def restore(backup: Path, path: Path) -> tuple[JSON, Path | None]:
         with Database(path).locked():
             _copy(backup, partial)
             contents = judge(partial)
+            if path.exists():
+                give(partial, path)
             sync(partial)
             before = _set_aside(path)
             partial.rename(path)

@@ -13,6 +13,7 @@ import asyncio
 import fcntl
 import logging
 import os
+import pwd
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,6 +72,7 @@ class Database:
         if apsw.SQLITE_VERSION_NUMBER < OLDEST_SQLITE:
             detail = f"SQLite {apsw.sqlite_lib_version()} is too old: 3.51.3 or newer is needed."
             raise Unavailable(detail)
+        refuse_foreign(self.path)
         self._lock()
         try:
             make_private(self.path)
@@ -243,6 +245,7 @@ class Database:
         path = f"{self.path}.lock"
         try:
             self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            give(self._lock_file, self.path.parent)
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if self._lock_file is None:
@@ -321,6 +324,32 @@ def make_private(path: Path) -> None:
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        give(path, path.parent)
+
+
+def give(file: Path | int, like: Path) -> None:
+    """Where root works here, let a file belong to whoever has `like`: a server may not be root."""
+    if os.geteuid() == 0:
+        owner = like.stat()
+        with suppress(PermissionError):  # root of a container may not be allowed to
+            os.chown(file, owner.st_uid, owner.st_gid)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise `Unavailable`, with the owner, when a database or what lies beside it is foreign."""
+    for end in ("", ".lock", "-wal", "-shm"):
+        file = Path(f"{path}{end}")
+        if file.exists() and not os.access(file, os.R_OK | os.W_OK):
+            owner, own = _name(file.stat().st_uid), _name(os.geteuid())
+            detail = f"Cannot open {file}: it belongs to {owner}: chown it to {own}."
+            raise Unavailable(detail, code="data_dir_unusable")
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def translate(error: Exception, operation: str) -> Exception:
