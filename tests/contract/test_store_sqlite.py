@@ -578,6 +578,28 @@ async def test_a_damaged_file_is_told_with_what_to_do_and_let_go(tmp_path):
         assert refused.value.code == "database_damaged"
 
 
+async def test_a_file_that_is_found_damaged_takes_no_more_questions(tmp_path, caplog):
+    """Guard: `Database.damage`; the write by which `check` proves that it can touches no table."""
+    path = tmp_path / "perdure.db"
+    async with opened(path) as store:
+        await ask(store)
+    content = bytearray(path.read_bytes())
+    with contextlib.closing(apsw.Connection(str(path))) as connection:
+        (root,) = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = 'message'"
+        ).fetchall()[0]
+    content[(root - 1) * 4096 : root * 4096] = b"\xa5" * 4096
+    path.write_bytes(content)
+    async with opened(path) as store:
+        for _ in range(2):
+            with pytest.raises(Unavailable, match=r"damaged.*put a backup in its place"):
+                await ask(store)
+        with pytest.raises(Unavailable) as not_ready:
+            await store.check()
+    assert not_ready.value.code == "database_damaged"
+    assert sum("is damaged" in one.getMessage() for one in caplog.records) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [(apsw.FullError("full"), "disk_full"), (apsw.IOError("disk I/O error"), "store_unavailable")],

@@ -63,6 +63,8 @@ class SqliteStore(Requests, Retention, Outbox, Credentials, Watching):
         self.db.close()
 
     async def check(self) -> JSON:
+        if self.db.damage:
+            raise damaged(self.db.path, self.db.damage)
         # SQLite writes no page that stays the same, so something has to change.
         probe = int(time.time()) & 0x7FFFFFFF
         await self.db.write(lambda: self.db.all(f"PRAGMA user_version = {probe}"))

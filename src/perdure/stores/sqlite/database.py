@@ -25,6 +25,7 @@ import apsw
 
 from perdure.errors import PerdureError, Unavailable
 from perdure.outage import Outage
+from perdure.stores.sqlite.migrations import damaged
 
 T = TypeVar("T")
 Work = Callable[[], T]
@@ -65,6 +66,7 @@ class Database:
         self._lock_file: int | None = None
         self._stop = threading.Event()
         self._steady_since = time.time() - time.monotonic()
+        self.damage = ""
         self._copying = Outage(log, "copying the log into the file")
 
     def open(self) -> None:
@@ -144,7 +146,7 @@ class Database:
         try:
             return self.reader.execute(sql, values).fetchall()
         except apsw.Error as error:
-            raise translate(error, "read") from error
+            raise self.translated(error, "read") from error
 
     def flush(self) -> None:
         """Commit all pending work in one transaction and tell each submitter the outcome."""
@@ -216,7 +218,17 @@ class Database:
             self.on_fatal(lost)
         for _, future in batch:
             if not future.done():
-                future.set_exception(translate(error, "commit"))
+                future.set_exception(self.translated(error, "commit"))
+
+    def translated(self, error: Exception, operation: str) -> Exception:
+        """Do as `translate`, and keep in mind that the file is damaged: that does not pass."""
+        if not isinstance(error, apsw.CorruptError | apsw.NotADBError):
+            return translate(error, operation)
+        found = damaged(self.path, self.damage or error)
+        if not self.damage:
+            self.damage = str(error)
+            log.critical("%s", found)
+        return found
 
     def _connect(self, *, read_only: bool = False) -> apsw.Connection:
         connection = apsw.Connection(str(self.path))

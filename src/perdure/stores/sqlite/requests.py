@@ -23,7 +23,6 @@ from perdure.stores import cursors, refusals, rows
 from perdure.stores.pacing import DELIVERY_WAIT_MAX_S, backoff_s
 from perdure.stores.sqlite.acceptance import AcceptWork
 from perdure.stores.sqlite.admission import Admission
-from perdure.stores.sqlite.database import translate
 from perdure.stores.sqlite.transitions import Transitions
 
 USAGE = (
@@ -241,7 +240,7 @@ class Requests(Transitions):
                 is not None
             }
         except apsw.Error as error:
-            raise translate(error, "read a log") from error
+            raise self.db.translated(error, "read a log") from error
 
     def _slice(self, request_id: str, after: int, bytes_max: int) -> Slice | None:
         if request_id in self.log.live:
@@ -304,7 +303,7 @@ class Requests(Transitions):
         try:
             startable = list(Admission(self.db.reader, float("inf")).everyone())
         except apsw.Error as error:
-            raise translate(error, "read the queue") from error
+            raise self.db.translated(error, "read the queue") from error
         waiting = dict.fromkeys(candidate.request_id for candidate in startable)
         # Who waits behind another question of the same chat comes after all who could start.
         behind = self.db.look(
