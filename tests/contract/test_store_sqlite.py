@@ -585,9 +585,8 @@ async def test_a_file_that_is_found_damaged_takes_no_more_questions(tmp_path, ca
         await ask(store)
     content = bytearray(path.read_bytes())
     with contextlib.closing(apsw.Connection(str(path))) as connection:
-        (root,) = connection.execute(
-            "SELECT rootpage FROM sqlite_schema WHERE name = 'message'"
-        ).fetchall()[0]
+        query = "SELECT rootpage FROM sqlite_schema WHERE name = 'message'"
+        root = int(str(connection.execute(query).fetchall()[0][0]))
     content[(root - 1) * 4096 : root * 4096] = b"\xa5" * 4096
     path.write_bytes(content)
     async with opened(path) as store:
@@ -648,7 +647,7 @@ async def test_a_file_of_somebody_else_is_told_with_its_owner(tmp_path, monkeypa
     """Guard: `refuse_foreign`; SQLite only says that it is unable to."""
     async with opened(tmp_path / "perdure.db"):
         pass
-    monkeypatch.setattr(database.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(
         Unavailable, match=r"perdure.db: it belongs to \w+: chown it to \w+\."
     ) as it:

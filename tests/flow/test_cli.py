@@ -388,6 +388,32 @@ def test_requests_are_a_table_with_whole_ids_in_a_pipe(
     assert main(["cancel", request_id]) == 0
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_narrow_terminal_cuts_only_the_last_column(
+    perdure: Server, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    """Guard: an id that is cut cannot be copied into the next command."""
+    assert main(["ask", "word " * 60, "--detach", "--agent", "slow"]) == 0
+    request_id = capsys.readouterr().out.strip()
+    shown = {name: _table_at(perdure.url, name, columns) for name in ("requests", "agents")}
+    assert main(["cancel", request_id]) == 0
+    line = next(line for line in shown["requests"].splitlines() if request_id in line)
+    assert re.search(r"\b(queued|streaming)\b.* slow .* word", line)
+    assert "quick" in shown["agents"]
+
+
+def _table_at(url: str, command: str, columns: int) -> str:
+    """Run a command in a terminal of that many columns; return what it shows."""
+    terminal, its_end = pty.openpty()
+    given = environment(PERDURE_URL=url, COLUMNS=str(columns), NO_COLOR="1")
+    words = [sys.executable, "-m", "perdure", command]
+    with subprocess.Popen(words, env=given, stdout=its_end) as child:
+        os.close(its_end)
+        seen = b"".join(iter(lambda: _read(terminal), b""))
+        assert child.wait(20) == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", seen.decode())
+
+
 def test_agents_are_listed_with_the_default_one_marked(
     perdure: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,10 @@ COLOURS = {
     "cancelled": "magenta",
 }
 
+GAP = 2
+LAST_MIN = 12
+"""Columns of a terminal that the last cell of a row keeps."""
+
 
 def requests(url: str, query: Mapping[str, str | None], *, as_json: bool) -> int:
     """Show requests, newest first."""
@@ -130,14 +134,23 @@ def _age(request: JSON) -> str:
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console  # noqa: PLC0415  # only tables pay for rich
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a pipe has no edge
+    shown = [[harmless(cell) for cell in row] for row in rows]
+    # Ids and states must stay whole: only the last column gives way, and then the terminal's edge.
+    taken = sum(
+        GAP + max(Text.from_markup(row[at]).cell_len for row in [columns, *shown])
+        for at in range(len(columns) - 1)
+    )
+    left = max(LAST_MIN, console.width - taken)
     table = Table(*columns[:-1], box=None, pad_edge=False)
     for column in table.columns:
         column.no_wrap = True
-    table.add_column(columns[-1], overflow="ellipsis", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(harmless, row))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 200  # a pipe has no edge; ids must stay whole
+    table.add_column(columns[-1], overflow="ellipsis", no_wrap=True, max_width=left)
+    for row in shown:
+        table.add_row(*row)
+    console.width = taken + left
     console.print(table)
