@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
-from pathlib import Path
 from typing import Any
 
 from limits.aio.storage import RedisStorage
@@ -151,7 +150,7 @@ async def look_at_database(settings: Settings) -> JSON:
 def copy_source(settings: Settings, url: str) -> AbstractAsyncContextManager[Side]:
     """Return the side of a copy that is read; raises `SettingsError` for an unknown URL."""
     if url.startswith(SQLITE):
-        return sqlite_copying.source(Path(url.removeprefix(SQLITE)))
+        return sqlite_copying.source(settings.data_dir / url.removeprefix(SQLITE))
     copying, access = _copying(settings, url)
     side: AbstractAsyncContextManager[Side] = copying.source(access)
     return side
@@ -160,7 +159,7 @@ def copy_source(settings: Settings, url: str) -> AbstractAsyncContextManager[Sid
 def copy_target(settings: Settings, url: str) -> AbstractAsyncContextManager[Target]:
     """Return the side of a copy that is filled; raises `SettingsError` for an unknown URL."""
     if url.startswith(SQLITE):
-        return sqlite_copying.target(Path(url.removeprefix(SQLITE)))
+        return sqlite_copying.target(settings.data_dir / url.removeprefix(SQLITE))
     copying, access = _copying(settings, url)
     side: AbstractAsyncContextManager[Target] = copying.target(access)
     return side

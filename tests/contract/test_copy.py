@@ -117,6 +117,20 @@ async def test_there_and_back_every_id_and_event_is_the_same(tmp_path, url, rng)
     await shared.close()
 
 
+async def test_a_relative_file_lies_in_the_data_folder(tmp_path):
+    """As that of `store_url` does; `--data-dir` names the folder of both."""
+    settings = Settings(data_dir=tmp_path)
+    store = SqliteStore(tmp_path / "first.db")
+    await store.open()
+    await store.close()
+    async with (
+        adapters.copy_source(settings, "sqlite:///first.db"),
+        adapters.copy_target(settings, "sqlite:///second.db"),
+    ):
+        pass
+    assert (tmp_path / "second.db").exists()
+
+
 async def test_a_copy_that_breaks_leaves_an_empty_database(tmp_path, url, rng, monkeypatch):
     """Guard: one transaction, committed after the sums agree."""
     path = tmp_path / "first.db"
