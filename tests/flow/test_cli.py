@@ -209,6 +209,23 @@ def test_a_question_is_read_from_standard_input(
     assert final(capsys)["user_message"] == QUESTION
 
 
+@pytest.mark.parametrize(
+    ("question", "piped", "token", "said"),
+    [
+        (b"caf\xe9", b"", "", "The question is not UTF-8."),
+        (b"-", b"caf\xe9", "", "The question is not UTF-8."),
+        (b"hi", b"", "pdr\x01", "PERDURE_TOKEN has a character that HTTP does not allow."),
+    ],
+)
+def test_what_no_server_could_take_is_told_in_a_sentence(
+    perdure: Server, question: bytes, piped: bytes, token: str, said: str
+) -> None:
+    given = environment(PERDURE_URL=perdure.url, PYTHONUTF8="1", PERDURE_TOKEN=token)
+    command = [os.fsencode(sys.executable), b"-m", b"perdure", b"ask", question]
+    done = subprocess.run(command, input=piped, env=given, capture_output=True, check=False)
+    assert (done.returncode, done.stderr.decode()) == (2, f"perdure: {said}\n")
+
+
 def test_a_chat_is_continued(perdure: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ask", QUESTION, "--json"]) == 0
     chat_id = str(final(capsys)["chat_id"])

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 
@@ -22,6 +22,7 @@ from perdure.cli.screens import Screen, screen_for
 from perdure.errors import Invalid
 from perdure.model import JSON
 
+NOT_UTF8 = "The question is not UTF-8."
 SECOND_PRESS_S = 2.0
 """How long after a Ctrl-C a second one cancels the answer."""
 
@@ -45,10 +46,20 @@ class Question(msgspec.Struct, frozen=True):
         return {key: value for key, value in given.items() if value is not None}
 
 
+def read(stream: TextIO) -> str:
+    """Return a question that was piped in."""
+    try:
+        return stream.read()
+    except UnicodeDecodeError:
+        raise Invalid(NOT_UTF8) from None
+
+
 def ask(question: Question, url: str, *, detach: bool, as_json: bool, wait_s: float) -> int:
     """Ask and show the answer; return the exit code."""
     if not question.text.strip():
         raise Invalid("There is no question. Give it as the first argument: perdure ask 'Why?'")
+    if any("\ud800" <= sign <= "\udfff" for sign in question.text):  # bytes of an argument
+        raise Invalid(NOT_UTF8)
     return asyncio.run(_ask(question, url, detach=detach, as_json=as_json, wait_s=wait_s))
 
 

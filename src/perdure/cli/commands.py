@@ -132,7 +132,7 @@ def ask(  # one parameter per flag
     """Ask, and watch the answer. Ctrl-C leaves it running; a second Ctrl-C cancels it."""
     from perdure.cli import asking
 
-    text = sys.stdin.read() if question == "-" else question
+    text = asking.read(sys.stdin) if question == "-" else question
     asked = asking.Question(text, agent=agent, chat=chat)
     raise typer.Exit(asking.ask(asked, url, detach=detach, as_json=as_json, wait_s=wait))
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import msgspec
 
-from perdure.errors import Gone, NotFound, Refused, Unavailable
+from perdure.errors import Gone, Invalid, NotFound, Refused, Unavailable
 from perdure.http import ConnectFailed, HttpClient, HttpError, RequestInvalid, Response
 from perdure.model import JSON
 from perdure.sse import Parser
@@ -146,6 +146,8 @@ class Remote:
 def _signed() -> dict[str, str]:
     """Return the header that says who calls; a server without logins takes no notice of it."""
     token = os.environ.get("PERDURE_TOKEN", "")
+    if not (token.isascii() and token.isprintable()):
+        raise Invalid("PERDURE_TOKEN has a character that HTTP does not allow.")
     return {"authorization": f"Bearer {token}"} if token else {}
 
 
