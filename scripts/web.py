@@ -50,7 +50,7 @@ def is_built() -> bool:
 
 def install(node: Path) -> None:
     """Install the pinned npm packages into `web/node_modules`."""
-    npm(node, "ci", "--no-audit", "--no-fund", "--silent")
+    npm(node, "ci", "--no-audit", "--no-fund", "--loglevel=error")
 
 
 def build(node: Path) -> None:

@@ -146,6 +146,15 @@ def test_a_missing_node_is_named_with_what_installs_it(tmp_path):
         web.find_node(str(python))
 
 
+def test_what_npm_fails_for_is_shown(tmp_path, monkeypatch, capfd):
+    """Guard: npm's own words; the lock, the disk and the net fail alike without them."""
+    (tmp_path / "package.json").write_text('{"name": "page", "version": "1.0.0"}')
+    monkeypatch.setattr(web, "WEB", tmp_path)
+    with pytest.raises(web.CannotBuildError, match="npm ci"):
+        web.install(web.find_node())
+    assert "package-lock.json" in capfd.readouterr().err
+
+
 def test_make_lets_python_keep_its_bytecode():
     """Guard: `unexport` in the Makefile; without bytecode each start compiles all it imports."""
     given = environment() | {"PYTHONDONTWRITEBYTECODE": "1", "KEPT": "1"}
