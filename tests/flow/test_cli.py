@@ -450,6 +450,8 @@ def test_check_beside_a_running_server_finds_it_and_the_dead_agent(
     found = {one["about"]: one for one in json.loads(capsys.readouterr().out)}
     assert "a Perdure server runs" in found[f"port {perdure.port}"]["detail"]
     assert found["agent dead"]["verdict"] == "wrong"
+    assert found["agent dead"]["detail"] == "http://127.0.0.1:9/v1 cannot be reached"
+    assert "agents.dead.base_url" in found["agent dead"]["hint"]
     assert "variable PERDURE_PORT" in found["port"]["detail"]
     assert found["data_dir"]["detail"].endswith("(flag)")
 
@@ -461,8 +463,10 @@ class Locked(BaseHTTPRequestHandler):
         shown = (self.headers.get("authorization"), self.headers.get("x-api-key"))
         known = shown in (("Bearer right", None), (None, "right"))
         self.send_response(200 if known and self.path == "/v1/models" else 401)
-        self.send_header("content-length", "0")
+        body = b'{"data": [{"id": "m"}, {"id": "other"}]}' if known else b""
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -490,7 +494,29 @@ def test_check_asks_an_agents_server_in_whatever_dialect_it_speaks(
         monkeypatch.setenv("A_KEY", "right")
         assert main(["check"]) == 0
         assert "answers; model m" in capsys.readouterr().out
+        monkeypatch.setenv("PERDURE_AGENTS__A__MODEL", "mistaken")
+        assert main(["check"]) == 0, "a server may know more than it lists"
+        told = capsys.readouterr().out
+        assert "does not list the model mistaken" in told
+        assert "It lists m, other. Is agents.a.model right?" in told
         server.shutdown()
+
+
+@pytest.mark.parametrize("module", ["boom:nofunc", "no_such_module:f", "boom"])
+def test_check_names_a_python_agent_that_cannot_be_had(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("boom.py").write_text("def answer(messages):\n    return []\n")
+    Path("perdure.toml").write_text(
+        f'port = 0\n[agents.mine]\nhandler = "python"\nmodule = "{module}"\n'
+    )
+    assert main(["check"]) == 1
+    assert "agents.mine.module" in capsys.readouterr().out
 
 
 def test_check_without_a_server_finds_nothing_wrong(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import shutil
 import socket
 import stat
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +24,7 @@ from perdure.settings import PREFIX, AgentSettings, Settings, load, without_secr
 
 SQLITE_MIN = (3, 51, 3)
 FREE_BYTES_MIN = 200_000_000
+MODELS_TOLD = 5
 MARKS = {"ok": ("✓", "green"), "note": ("·", "dim"), "wrong": ("✗", "red")}
 
 
@@ -228,27 +227,25 @@ async def _agent(name: str, settings: Settings) -> Finding:
 
         return await servers.endpoint(name, settings)
     if agent.handler == "python":
-        return _module(about, agent.module)
+        return _module(name, agent.module)
     if agent.handler == "guide":
         return Finding("ok", about, "built in")
-    return await _upstream(about, agent)
+    return await _upstream(name, agent)
 
 
-def _module(about: str, module: str) -> Finding:
-    name = module.partition(":")[0]
-    sys.path.insert(0, str(Path.cwd()))
+def _module(name: str, place: str) -> Finding:
+    """Say whether a start would find the function, by importing it as a start does."""
+    from perdure.handlers import python  # noqa: PLC0415  # an adapter, only here
+
     try:
-        found = bool(name) and importlib.util.find_spec(name) is not None
-    except ImportError:
-        found = False
-    finally:
-        sys.path.pop(0)
-    if found:
-        return Finding("ok", about, f"module {name} is there")
-    return Finding("wrong", about, f"there is no module {name!r}", "Set agents.ID.module.")
+        python.load(place)
+    except PerdureError as error:
+        return Finding("wrong", f"agent {name}", error.detail, f"Correct agents.{name}.module.")
+    return Finding("ok", f"agent {name}", f"{place} is there")
 
 
-async def _upstream(about: str, agent: AgentSettings) -> Finding:
+async def _upstream(name: str, agent: AgentSettings) -> Finding:
+    about = f"agent {name}"
     if agent.api_key_env and not os.environ.get(agent.api_key_env):
         hint = f"Set it before the start: export {agent.api_key_env}=…"
         return Finding("wrong", about, f"the variable {agent.api_key_env} is not set", hint)
@@ -256,14 +253,27 @@ async def _upstream(about: str, agent: AgentSettings) -> Finding:
     headers = dict(agent.headers) | (_signed(agent, key) if key else {})
     try:
         async with Remote(agent.base_url) as remote:
-            status = await remote.status("/models", headers)
+            status, told = await remote.look("/models", headers)
     except PerdureError as error:
-        hint = "Start that server or correct agents.ID.base_url."
-        return Finding("wrong", about, f"{agent.base_url} cannot be reached ({error})", hint)
+        hint = f"Start the agent's server or correct agents.{name}.base_url."
+        why = "" if error.code == "no_server" else f" ({error})"
+        return Finding("wrong", about, f"{agent.base_url} cannot be reached{why}", hint)
     if status in (401, 403):
-        hint = "Check the key in the variable that agents.ID.api_key_env names."
+        hint = f"Check the key in the variable that agents.{name}.api_key_env names."
         return Finding("wrong", about, f"{agent.base_url} refuses the key ({status})", hint)
+    models = _models(told)
+    if models and agent.model not in models:
+        hint = f"It lists {', '.join(models[:MODELS_TOLD])}. Is agents.{name}.model right?"
+        detail = f"{agent.base_url} answers and does not list the model {agent.model}"
+        return Finding("note", about, detail, hint)
     return Finding("ok", about, f"{agent.base_url} answers; model {agent.model}")
+
+
+def _models(told: Any) -> list[str]:
+    """Return the ids of a list of models; none where it is none."""
+    listed = told.get("data") if isinstance(told, dict) else None
+    found = listed if isinstance(listed, list) else []
+    return [str(one["id"]) for one in found if isinstance(one, dict) and "id" in one]
 
 
 def _signed(agent: AgentSettings, key: str) -> dict[str, str]:

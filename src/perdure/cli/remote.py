@@ -88,12 +88,21 @@ class Remote:
 
     async def status(self, path: str, headers: Mapping[str, str] | None = None) -> int:
         """Return the HTTP status of a GET, whatever it is."""
+        return (await self.look(path, headers))[0]
+
+    async def look(
+        self, path: str, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any | None]:
+        """Return the HTTP status of a GET, whatever it is, and its JSON, if it is any."""
         try:
             async with (
                 asyncio.timeout(PROBE_TIMEOUT_S),
                 self._client.request("GET", self.url + path, headers=headers) as response,
             ):
-                return response.status
+                told = None
+                with suppress(HttpError):
+                    told = await response.read_json(BODY_BYTES_MAX)
+                return response.status, told
         except (HttpError, TimeoutError) as error:
             raise self._lost(error) from None
 
