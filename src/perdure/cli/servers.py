@@ -73,7 +73,7 @@ async def _database(settings: Settings) -> list[Finding]:
 
 
 def _workers(count: int) -> Finding:
-    return Finding("ok" if count else "wrong", "workers", f"{count} there" if count else NOBODY)
+    return Finding("ok" if count else "note", "workers", f"{count} there" if count else NOBODY)
 
 
 def _postgres(settings: Settings, told: JSON) -> Finding:
