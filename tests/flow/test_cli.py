@@ -384,6 +384,57 @@ def test_wrong_use_is_one_sentence_and_exit_code_two(
     assert "Traceback" not in told.err + told.out
 
 
+def test_a_server_that_refuses_for_now_is_waited_for_aloud(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    busy = ThreadingHTTPServer(("127.0.0.1", 0), Draining)
+    threading.Thread(target=busy.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{busy.server_port}"
+        assert main(["ask", "hi", "--url", url, "--wait", "0.3"]) == 2
+        told = capsys.readouterr().err
+        assert "It is being restarted.\nTrying again for 0.3 s." in told
+        terminal = Terminal(url, "ask", QUESTION)
+        terminal.until("Trying again")
+        terminal.press_ctrl_c()
+        assert terminal.ends() == 130
+        assert "Left before the question was accepted." in terminal.seen
+        assert "goes on" not in terminal.seen
+    finally:
+        busy.shutdown()
+        busy.server_close()
+
+
+class Draining(BaseHTTPRequestHandler):
+    """Refuses everything for now."""
+
+    def do_POST(self) -> None:
+        body = b'{"detail": "It is being restarted.", "code": "draining"}'
+        self.send_response(503)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_output_that_nobody_takes_ends_quietly_and_on_a_full_disk_in_words(
+    perdure: Server,
+) -> None:
+    """Guard: the flush in `main`; else Python complains at its exit, with a code of its own."""
+    command = [sys.executable, "-m", "perdure", "agents", "--json", "--url", perdure.url]
+    reading, writing = os.pipe()
+    os.close(reading)
+    left = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (left.returncode, left.stderr) == (1, "")
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
+    assert "cannot write the output" in ended.stderr
+
+
 @pytest.mark.parametrize("command", [["ask", "hi"], ["requests"], ["agents"], ["cancel", "resp_1"]])
 def test_without_a_server_the_next_step_is_told(
     capsys: pytest.CaptureFixture[str], command: list[str]

@@ -21,6 +21,7 @@ from perdure.cli.remote import Lost, Remote
 from perdure.cli.screens import Screen, screen_for
 from perdure.errors import Invalid
 from perdure.model import JSON
+from perdure.steering import harmless
 
 NOT_UTF8 = "The question is not UTF-8."
 SECOND_PRESS_S = 2.0
@@ -70,7 +71,11 @@ def attach(request_id: str, url: str, *, after: int, as_json: bool, wait_s: floa
 
 async def _ask(question: Question, url: str, *, detach: bool, as_json: bool, wait_s: float) -> int:
     async with Remote(url) as remote:
-        accepted = await _accepted(remote, question, wait_s)
+        try:
+            accepted = await _accepted(remote, question, wait_s)
+        except asyncio.CancelledError:  # Ctrl-C
+            _note("\nLeft before the question was accepted.")
+            raise
         answer = Answer(str(accepted["request_id"]))
         if detach:
             print(json.dumps(accepted) if as_json else answer.request_id)
@@ -97,7 +102,13 @@ async def _accepted(remote: Remote, question: Question, wait_s: float) -> JSON:
             hopeless = lost.code == "no_server" and failures == 1
             if hopeless or time.monotonic() - begun >= wait_s:
                 raise
+            if failures == 1:
+                _note(f"{lost.detail}\nTrying again for {wait_s:g} s.")
         await asyncio.sleep(backoff_s(failures))
+
+
+def _note(text: str) -> None:
+    print(harmless(text), file=sys.stderr)
 
 
 async def _attach(request_id: str, url: str, *, after: int, as_json: bool, wait_s: float) -> int:

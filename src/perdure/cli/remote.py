@@ -24,7 +24,7 @@ BODY_BYTES_MAX = 64 * 1024 * 1024
 EVENT_BYTES_MAX = 16 * 1024 * 1024
 
 FIRST_ERROR, FIRST_SERVER_ERROR = 400, 500
-NO_CONTENT, NOT_FOUND, GONE = 204, 404, 410
+NO_CONTENT, UNAUTHORIZED, NOT_FOUND, GONE = 204, 401, 404, 410
 
 
 class Lost(Unavailable):
@@ -136,6 +136,8 @@ class Remote:
         code = str(told.get("code", "refused")) if known else "refused"
         if response.status >= FIRST_SERVER_ERROR:
             return Lost(f"{self.url} cannot do it now: {detail}", code=code)
+        if response.status == UNAUTHORIZED:
+            detail += " Set PERDURE_TOKEN (see perdure tokens)."
         kinds = {NOT_FOUND: NotFound, GONE: Gone}
         return kinds.get(response.status, Refused)(detail, code=code)
 
