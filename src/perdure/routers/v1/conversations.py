@@ -38,7 +38,7 @@ ITEMS_MAX = 20
     "",
     operation_id="createConversation",
     response_model=ConversationObject,
-    responses=refusals(400, 503),
+    responses=refusals(400, 409, 503),
     openapi_extra=body(ConversationBody),
 )
 async def create(core: Running, person: Who, call: Request) -> Response:
