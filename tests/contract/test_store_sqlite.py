@@ -629,6 +629,21 @@ async def test_nobody_else_on_the_machine_may_read_the_file(tmp_path):
     assert not any(found.values()), found
 
 
+async def test_root_gives_away_what_it_makes(tmp_path, monkeypatch):
+    """Guard: the calls of `give`, whoever runs this; the real thing is root's, below."""
+    given = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda file, uid, gid: given.append((str(file), uid, gid)))
+    path, owner = tmp_path / "perdure.db", (tmp_path.stat().st_uid, tmp_path.stat().st_gid)
+    async with opened(path):
+        assert len(given) >= 2, "the file and its lock"
+    back_up(path, tmp_path / "copy")
+    given.clear()
+    restore(tmp_path / "copy", path)
+    assert given
+    assert all(one[1:] == owner for one in given)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 async def test_what_root_makes_belongs_to_whoever_has_the_folder_or_the_file(tmp_path):
     """Guard: `give`; after a restore by root the service could not open its own file."""

@@ -68,8 +68,11 @@ class AgentLog:
         return self._begun
 
     def read(self, data: bytes) -> list[Plain]:
-        """Return what an event says. Raises `UpstreamError` for failures and garbage."""
-        event = frame_of(data)
+        """Return what a frame says. Raises `UpstreamError` for failures and garbage."""
+        return self.read_event(frame_of(data))
+
+    def read_event(self, event: Any) -> list[Plain]:
+        """Return what an event says. Raises as `read` does."""
         if not isinstance(event, dict):
             return []
         error = failures.in_stream(event, *self._secrets, first=not self.begun)

@@ -45,7 +45,7 @@ class AgentEvents:
             return
         frame = frame_of(data)
         yield from self._trace(frame)
-        yield from self._log.read(data)
+        yield from self._log.read_event(frame)
         kind = frame.get("type") if isinstance(frame, dict) else None
         if kind == "response.output_text.delta":
             self.whole = False
